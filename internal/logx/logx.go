@@ -1,0 +1,40 @@
+// Package logx makes the program's logger and names its attributes.
+//
+// Debug is for protocol steps, Info for changes of state, Warn for degraded
+// service, Error for what a person must act on. Libraries take a *slog.Logger;
+// nobody touches slog's default.
+//
+// # Trust
+//
+// Attributes may hold text from a peer. slog quotes it in both formats, so it
+// cannot forge a line; nobody may log signed data, a PIN or an auth value.
+package logx
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+)
+
+// Attribute keys: one spelling for the whole program.
+const (
+	Key     = "key"
+	Ref     = "ref"
+	Peer    = "peer"
+	Purpose = "purpose"
+	Device  = "device"
+	Path    = "path"
+	Err     = "err"
+)
+
+// New makes a logger that writes to w in the format "text" or "json".
+func New(w io.Writer, format string, level slog.Level) (*slog.Logger, error) {
+	options := &slog.HandlerOptions{Level: level}
+	switch format {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, options)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, options)), nil
+	}
+	return nil, fmt.Errorf("log format %.20q is neither text nor json", format)
+}
