@@ -1,0 +1,11 @@
+package keytest
+
+import (
+	"testing"
+
+	"github.com/sealsmith/sealsmith/key"
+)
+
+func TestSoftwareBackend(t *testing.T) {
+	TestBackend(t, func(_ *testing.T, auth key.AuthFunc) CreatorDeleter { return &Backend{Auth: auth} })
+}
