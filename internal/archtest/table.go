@@ -1,0 +1,82 @@
+// Package archtest turns the rules of the house into tests: which package may
+// import which, which package is the one door to a library, what the daemon may
+// link, and what every file must have. The tables below are the rules; the first
+// is also printed in docs/architecture.md.
+//
+// # Trust
+//
+// For tests only; it reads the source tree and runs the go command.
+package archtest
+
+// module is our module path; the tables name packages relative to it.
+const module = "github.com/sealsmith/sealsmith"
+
+// layers is the strict order, lowest first: a package imports only packages of
+// lower layers, never a sibling. The foundation layer is the exception: its
+// packages may import each other, and Go itself forbids cycles.
+var layers = []layer{
+	{"foundation", []string{
+		"catalog", "internal/atomicfile", "internal/config", "internal/dsse", "internal/hint",
+		"internal/limits", "internal/logx", "internal/peercred", "internal/prompt", "internal/secret",
+		"internal/sockets", "internal/sshsig", "internal/sshwire", "internal/strictyaml",
+		"internal/version", "internal/xdg",
+	}},
+	{"vocabulary", []string{"key"}},
+	{"devices and formats", []string{"tpm", "bundle", "oci", "provenance"}},
+	{"keys at work", []string{"agent", "sign", "verify"}},
+	{"wiring", []string{"internal/daemon"}},
+	{"commands", []string{"internal/cli"}},
+	{"programs", []string{"cmd/sealsmith", "cmd/sealsmith-agent"}},
+}
+
+// layer is one row of the order.
+type layer struct {
+	name     string
+	packages []string
+}
+
+// kits are test kits: only test files and other kits import them, and they may
+// import anything.
+var kits = []string{
+	"internal/archtest", "internal/keytest", "internal/ocitest", "internal/sigtest",
+	"internal/testenv", "internal/tpmtest",
+}
+
+// doors names the only packages that may import a library (a package path, with
+// everything below it). Test files are free: they speak to our rooms with the
+// libraries that others use.
+var doors = map[string][]string{
+	"github.com/google/go-tpm":                          {"tpm", "internal/tpmtest"},
+	"github.com/google/go-containerregistry":            {"oci", "internal/ocitest"},
+	"github.com/sigstore/sigstore-go":                   {"sign", "verify"},
+	"github.com/sigstore/sigstore":                      {"sign", "verify"},
+	"github.com/sigstore/protobuf-specs":                {"sign", "verify"},
+	"github.com/in-toto/attestation":                    {"provenance"},
+	"github.com/spf13/cobra":                            {"internal/cli"},
+	"golang.org/x/crypto/ssh":                           {"agent", "internal/sshwire", "internal/sshsig"},
+	"go.yaml.in/yaml/v3":                                {"internal/strictyaml"},
+	"github.com/adrg/xdg":                               {"internal/xdg"},
+	"github.com/klauspost/compress":                     {"oci"},
+	"github.com/cenkalti/backoff/v5":                    {"bundle"},
+	"github.com/schollz/progressbar/v3":                 {"internal/cli"},
+	"golang.org/x/term":                                 {"internal/prompt", "internal/cli"},
+	"github.com/secure-systems-lab/go-securesystemslib": {"sign", "verify", "internal/sigtest"},
+}
+
+// daemonModules is all that the process which holds PINs may link, besides the
+// standard library and ourselves. A new module fails the test with the import
+// path that brought it in.
+var daemonModules = []string{
+	"github.com/adrg/xdg",
+	"github.com/google/go-tpm",
+	"go.yaml.in/yaml/v3",
+	"golang.org/x/crypto",
+	"golang.org/x/sys",
+	"golang.org/x/term",
+}
+
+// longFiles are the source files over maxLines, each with its reason.
+var longFiles = map[string]string{}
+
+// maxLines is how long a source file may be without a reason.
+const maxLines = 350
