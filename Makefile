@@ -1,0 +1,83 @@
+# Everything that a person or CI runs. `make demo` and `make test` do their own
+# set-up on a fresh machine; the other targets assume it was done once.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+GO       ?= go
+PREFIX   ?= /usr/local
+BENCH    ?= .
+FUZZTIME ?= 30s
+# A folder of <sha256>.crt with the vendors' real certificates. Without one the
+# tests of the real bundles are not selected.
+CERT_STORE ?= $(wildcard ../shared/tpm-ca/certs)
+# Programs that tests must find; see internal/testenv.
+SEALSMITH_REQUIRE ?= all
+
+# An environment may switch the version stamp off; in a clone we want it.
+VCS   := $(if $(wildcard .git),-buildvcs=true)
+BUILD := CGO_ENABLED=0 $(GO) build -trimpath $(VCS) -ldflags '-s -w'
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+.PHONY: setup
+setup: ## install the programs that the demo and the tests talk to
+	@scripts/setup
+
+.PHONY: tools
+tools: ## build cosign, a registry and the checkers into bin/tools
+	@scripts/tools
+
+.PHONY: build
+build: ## build the programs into bin
+	@$(BUILD) -o bin/ ./cmd/...
+
+.PHONY: demo
+demo: setup build ## the whole job end to end on a software TPM
+	@scripts/tools registry
+	@CERT_STORE='$(CERT_STORE)' scripts/demo
+
+.PHONY: test
+test: setup tools build ## all tests
+	SEALSMITH_REQUIRE='$(SEALSMITH_REQUIRE)' $(GO) test ./...
+	$(if $(CERT_STORE),$(GO) test ./bundle/realtest -certs '$(abspath $(CERT_STORE))',@echo 'no certificate store: the tests of the real bundles are left out')
+
+.PHONY: race
+race: ## all tests under the race detector
+	SEALSMITH_REQUIRE='$(SEALSMITH_REQUIRE)' $(GO) test -race ./...
+
+.PHONY: check
+check: ## gofmt, vet, staticcheck, layering, spelling of shell scripts
+	@scripts/tools staticcheck
+	@test -z "$$(gofmt -s -l $$(git ls-files '*.go'))" || { gofmt -s -d $$(git ls-files '*.go'); exit 1; }
+	$(GO) vet ./...
+	bin/tools/staticcheck ./...
+	$(GO) test ./internal/archtest
+	@for script in scripts/* .ci/run; do bash -n "$$script"; done
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME (30s)
+	@FUZZTIME=$(FUZZTIME) scripts/fuzz
+
+.PHONY: bench
+bench: ## figures as ratios: make bench BENCH=agent/
+	@$(GO) test -c -o bin/bench.test ./internal/bench
+	@cd internal/bench && ../../bin/bench.test -figures '$(BENCH)'
+
+.PHONY: install
+install: build ## install the programs, man pages and shell completions below PREFIX
+	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/share/man/man1'
+	install -m 755 bin/sealsmith bin/sealsmith-agent '$(DESTDIR)$(PREFIX)/bin/'
+	$(GO) run ./internal/mangen '$(DESTDIR)$(PREFIX)/share/man/man1'
+	install -m 644 docs/man/sealsmith-agent.1 '$(DESTDIR)$(PREFIX)/share/man/man1/'
+	install -d '$(DESTDIR)$(PREFIX)/share/bash-completion/completions' '$(DESTDIR)$(PREFIX)/share/zsh/site-functions' '$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d'
+	bin/sealsmith completion bash > '$(DESTDIR)$(PREFIX)/share/bash-completion/completions/sealsmith'
+	bin/sealsmith completion zsh > '$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_sealsmith'
+	bin/sealsmith completion fish > '$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/sealsmith.fish'
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin dist
