@@ -1,0 +1,38 @@
+package limits
+
+import "time"
+
+// Bounds of package tpm.
+const (
+	// TPMFrame is the largest command and answer. 4096 is the buffer of the
+	// TPM reference code, of swtpm and of the kernel's driver.
+	TPMFrame = 4096
+	// TPMCommand is how long one command may take. The slowest ordinary
+	// command known, an RSA primary on an old chip, takes 9 s.
+	TPMCommand = 30 * time.Second
+	// TPMKeyGeneration is the same for commands that search for primes: RSA-3072
+	// takes minutes on some chips.
+	TPMKeyGeneration = 5 * time.Minute
+	// TPMRetry is how long, in all, a command is sent again because the TPM
+	// asked for it. A full self-test takes seconds.
+	TPMRetry = 20 * time.Second
+	// TPMRetryPause is the longest pause between two such sendings: what a
+	// person does not notice.
+	TPMRetryPause = 250 * time.Millisecond
+	// TPMDial is how long a software TPM may take to accept a connection: it
+	// takes 3 ms, but accepts no second client while it serves a first.
+	TPMDial = 5 * time.Second
+	// TPMExit is how long swtpm may take to leave after its connection closed
+	// (1 ms) before it is killed.
+	TPMExit = 2 * time.Second
+	// TPMPIN is the longest PIN, in octets: a TPM takes auth values up to the
+	// size of the key's name hash, which is SHA-256.
+	TPMPIN = 32
+	// TPMKeyFile is the largest key file, in bytes: an RSA-3072 key takes 2 KiB.
+	TPMKeyFile = 16 << 10
+	// TPMSideFile is the largest NAME.pub and NAME.json, in bytes: an RSA-3072
+	// line with the longest comment takes 1 KiB.
+	TPMSideFile = 4 << 10
+	// TPMPins is the largest tpm.json, in bytes: hundreds of devices.
+	TPMPins = 64 << 10
+)
