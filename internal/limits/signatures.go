@@ -1,0 +1,16 @@
+package limits
+
+// Bounds on signatures and what is signed.
+const (
+	// SSHSIG is the longest SSHSIG file, armored. The longest honest one, of a
+	// 16,384-bit RSA key, has about 6 KiB.
+	SSHSIG = 16 << 10
+	// SSHNamespace is the longest SSHSIG namespace, in bytes. Namespaces are
+	// words or NAME@DOMAIN, and a domain has at most 253 bytes.
+	SSHNamespace = 255
+	// AllowedSigners is the longest allowed signers or public key file:
+	// thousands of signers.
+	AllowedSigners = 1 << 20
+	// MinRSA is the shortest RSA key that counts, in bits (NIST SP 800-131A).
+	MinRSA = 2048
+)
