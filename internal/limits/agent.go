@@ -1,0 +1,89 @@
+package limits
+
+import "time"
+
+// Sizes of what clients send to the agent.
+const (
+	// AgentFrame is the longest message of the ssh-agent protocol, as in
+	// OpenSSH's agent.
+	AgentFrame = 256 << 10
+	// AgentFreeFrame is how large a message or body may be without a share
+	// of a budget; every honest login and file signature fits.
+	AgentFreeFrame = 4 << 10
+	// AgentFrames is the memory for larger messages of all connections.
+	AgentFrames = 16 << 20
+	// AgentConnections bounds each socket: five times the load that agents
+	// are tried with, and within the usual number of descriptors.
+	AgentConnections = 1024
+	// SSHSessionID is the longest session id; OpenSSH's agent has the same
+	// limit, and the longest hash in use has 64 bytes.
+	SSHSessionID = 128
+	// SSHBinds is how many session-bind entries a connection may have: one a
+	// hop, as in OpenSSH's agent.
+	SSHBinds = 16
+
+	// ControlBody is the largest request body: a DSSE payload in base64.
+	ControlBody = 6 << 20
+	// ControlBodies is the memory for the bodies of all requests in flight.
+	ControlBodies = 32 << 20
+	// ControlHeader bounds the header of a request; ours have 200 bytes.
+	ControlHeader = 8 << 10
+	// DSSEPayload is the largest payload to sign: statements of releases with
+	// thousands of files fit.
+	DSSEPayload = 4 << 20
+	// SignBlob is the largest whole message to sign. Larger things are
+	// signed by a statement about them.
+	SignBlob = 1 << 20
+	// SecretOctets is the longest PIN that a client may hand over; no device
+	// takes more.
+	SecretOctets = 64
+	// Secrets is how many handed-over PINs may wait to be used.
+	Secrets = 16
+	// ClaimText is how much of a client's own words is shown or repeated.
+	ClaimText = 200
+)
+
+// How long clients and people may take.
+const (
+	// AgentFrameTime is from the first byte of a message to its last, and
+	// for an answer to be taken.
+	AgentFrameTime = 10 * time.Second
+	// ControlHeaderTime is for a request's header.
+	ControlHeaderTime = 5 * time.Second
+	// ControlBodyTime is for a request's body: the largest over a local
+	// socket takes milliseconds.
+	ControlBodyTime = 10 * time.Second
+	// ControlIdle is how long an idle control connection is kept.
+	ControlIdle = time.Minute
+	// SecretLife is how long a handed-over PIN waits to be used.
+	SecretLife = time.Minute
+
+	// PINIdle and PINLife are how long an unused and any PIN is remembered:
+	// a break, and a working day.
+	PINIdle = 15 * time.Minute
+	PINLife = 8 * time.Hour
+	// PromptTime is how long a person may think.
+	PromptTime = 2 * time.Minute
+	// AgentStop is how long commands in flight may take when the agent stops:
+	// as long as a device command.
+	AgentStop = TPMCommand
+)
+
+// PINPrompts is how often a person is asked before a request fails: as often as
+// most cards forgive.
+const PINPrompts = 3
+
+// Sizes around prompts.
+const (
+	// PromptPIN is the longest PIN that a person can type; pinentry's own
+	// limit is 2 kB, no device takes more than 64.
+	PromptPIN = 255
+	// AssuanLine is the longest line of the Assuan protocol without its end
+	// (https://www.gnupg.org/documentation/manuals/assuan, "Server responses").
+	AssuanLine = 1000
+	// AssuanLines bounds what a pinentry may say before its answer.
+	AssuanLines = 64
+)
+
+// ConfigFile is the largest configuration: 10,000 keys with settings.
+const ConfigFile = 1 << 20
