@@ -1,0 +1,50 @@
+package limits
+
+import "time"
+
+// Sizes of what package bundle reads.
+const (
+	// BundleCertificate: the largest CA certificate of a vendor has 2 kB;
+	// PEM adds a third and some sites put text around it.
+	BundleCertificate = 64 << 10
+	// BundleCatalog is the limit of the community's validator, enough for
+	// 10,000 entries; ours has 56 kB.
+	BundleCatalog = 5 << 20
+	// BundleFile is four times what the 1,671 CA certificates of the largest
+	// known collection take.
+	BundleFile = 16 << 20
+	// BundleSums: a line has about 100 bytes and a release a few files.
+	BundleSums = 64 << 10
+	// BundleText bounds a name or URL; the longest in use has 98 bytes.
+	BundleText = 500
+)
+
+// How certificates are fetched.
+const (
+	// BundleWorkersPerHost keeps one vendor's site from seeing us as an
+	// attack; 88 of our URLs are on one host.
+	BundleWorkersPerHost = 16
+	// BundleWorkers: beyond it, two cores gain nothing.
+	BundleWorkers = 32
+	// BundleStall is how long a server may show no sign of life.
+	BundleStall = 5 * time.Second
+	// BundleAttempt bounds one request that never quite stalls.
+	BundleAttempt = 20 * time.Second
+	// BundleRetrying bounds all attempts for one certificate.
+	BundleRetrying = time.Minute
+	// BundleFetch bounds the whole job, however many hosts misbehave.
+	BundleFetch = 10 * time.Minute
+	// BundleTries includes the first: servers that recover do so soon.
+	BundleTries = 4
+	// BundleTimeouts includes the first: a second timeout of BundleStall
+	// means that the host is down.
+	BundleTimeouts = 2
+	// BundleRetryAfter is the longest wait that a server may ask for.
+	BundleRetryAfter = 30 * time.Second
+	// BundleBackoff is the first wait between attempts; it grows by half.
+	BundleBackoff = 250 * time.Millisecond
+	// BundleRedirects: one to a new path, one to a mirror, and some spare.
+	BundleRedirects = 5
+	// BundleHeader bounds the headers of an answer.
+	BundleHeader = 32 << 10
+)
