@@ -1,0 +1,21 @@
+// Package bundle builds and reads TPM CA bundles: the root and intermediate
+// certificates under which TPM vendors issue endorsement-key certificates, as
+// PEM files that have the same bytes whoever builds them.
+//
+// A [Catalog] lists where each certificate is published and the digests it must
+// have. A [Fetcher] gets the certificates from a [Store] or from the vendors,
+// [Vet] judges them, [Build] makes a [Bundle] of them, and [Release] does all of
+// it. [Parse] reads a bundle back. The formats are in docs/spec.
+//
+// # Trust
+//
+// The catalog decides which certificates are right, by digest; who writes it
+// owns the result. Everything else is hostile. A vendor's site, or who stands
+// before it, can make a build fail and can name a file that it was asked for,
+// but cannot put another certificate in: bytes count only when all their pinned
+// digests match. It costs at most 64 KiB of memory a request and a bounded time.
+// A store is checked in the same way, so who can write to it can only make a
+// build fail. Bundles and checksum files are parsed whole, against the one
+// encoding they can have. Nothing here checks signatures: who can replace a
+// bundle and its checksums is found out by package verify.
+package bundle

@@ -1,0 +1,135 @@
+// Package realtest builds the bundles of a published release from the vendors'
+// real certificates, which are not part of this project. It is selected with
+//
+//	go test ./bundle/realtest -args -certs=DIR
+//
+// where DIR is a certificate store (files named <sha256>.crt). Without the flag
+// it says so and tests nothing.
+//
+// # Trust
+//
+// For tests only.
+package realtest
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sealsmith/sealsmith/bundle"
+)
+
+var certStore = flag.String("certs", "", "folder of <sha256>.crt")
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if *certStore == "" {
+		fmt.Println("not selected: no -certs=DIR")
+		return
+	}
+	dir, err := filepath.Abs(*certStore)
+	if err != nil {
+		panic(err)
+	}
+	*certStore = dir // tests change the working folder
+	os.Exit(m.Run())
+}
+
+// The release of 2026-04-11 of github.com/loicsikidi/tpm-ca-certificates.
+var published = map[string]string{
+	"tpm-ca-certificates.pem":              "04c257f3f6ea77dd060c8a93120ae5c2dce770a7870ab31cc876ea49825e0175",
+	"tpm-intermediate-ca-certificates.pem": "90866af8cc13755a72fc78d37e184b4ad3fafc2c43e14250dbd95c30e2eef745",
+	"SHA256SUMS": fmt.Sprintf("%x", sha256.Sum256([]byte(
+		"04c257f3f6ea77dd060c8a93120ae5c2dce770a7870ab31cc876ea49825e0175  tpm-ca-certificates.pem\n"+
+			"90866af8cc13755a72fc78d37e184b4ad3fafc2c43e14250dbd95c30e2eef745  tpm-intermediate-ca-certificates.pem\n"))),
+}
+
+// options builds that release offline.
+func options(t *testing.T) bundle.Options {
+	t.Helper()
+	store, err := bundle.OpenStore(*certStore)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	return bundle.Options{
+		Format:  bundle.TPMTB,
+		Date:    "2026-04-11",
+		Commit:  "7e245bcd7c6a19e92df9656f00a796765e875808",
+		Fetcher: &bundle.Fetcher{Store: store, Offline: true},
+	}
+}
+
+func build(t *testing.T, o bundle.Options) *bundle.Output {
+	t.Helper()
+	out, err := bundle.Release(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func digests(out *bundle.Output) map[string]string {
+	all := map[string]string{}
+	for _, f := range out.Files {
+		all[f.Name] = fmt.Sprintf("%x", sha256.Sum256(f.Data))
+	}
+	return all
+}
+
+func TestPublishedRelease(t *testing.T) {
+	for _, folder := range []string{t.TempDir(), "/"} {
+		t.Chdir(folder)
+		out := build(t, options(t))
+		if diff := cmp.Diff(published, digests(out)); diff != "" {
+			t.Errorf("in %s: %s", folder, diff)
+		}
+		if len(out.Findings) != 0 {
+			t.Errorf("findings: %v", out.Findings)
+		}
+	}
+}
+
+func TestOrderOfTheCatalogDoesNotMatter(t *testing.T) {
+	for _, format := range []bundle.Format{bundle.TPMTB, bundle.Sealsmith} {
+		o := options(t)
+		o.Format = format
+		want := digests(build(t, o))
+		o.Catalogs = map[bundle.Kind]*bundle.Catalog{}
+		for _, k := range bundle.Kinds() {
+			c, err := bundle.OwnCatalog(k)
+			if err != nil {
+				t.Fatal(err)
+			}
+			rand.Shuffle(len(c.Entries), func(i, j int) { c.Entries[i], c.Entries[j] = c.Entries[j], c.Entries[i] })
+			o.Catalogs[k] = c
+		}
+		if diff := cmp.Diff(want, digests(build(t, o))); diff != "" {
+			t.Errorf("%s: %s", format, diff)
+		}
+	}
+}
+
+func TestBothFormatsAreReadBack(t *testing.T) {
+	for _, format := range []bundle.Format{bundle.TPMTB, bundle.Sealsmith} {
+		o := options(t)
+		o.Format = format
+		out := build(t, o)
+		for i, n := range []int{26, 143} {
+			b, err := bundle.Parse(out.Files[i].Data)
+			if err != nil {
+				t.Fatalf("%s: %v", format, err)
+			}
+			if !bytes.Equal(b.Encode(), out.Files[i].Data) || len(b.Certificates()) != n {
+				t.Errorf("%s: %s: %d certificates, or other bytes", format, out.Files[i].Name, len(b.Certificates()))
+			}
+		}
+	}
+}

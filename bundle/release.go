@@ -1,0 +1,155 @@
+package bundle
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+)
+
+// Options say what to build.
+type Options struct {
+	Format Format // "" is our own
+	Date   string // YYYY-MM-DD
+	Commit string // of the catalog's repository; see [Header]
+	// Fetcher gets the certificates; nil is the zero Fetcher.
+	Fetcher *Fetcher
+	// Catalogs replaces our own catalogs; a kind that is missing is ours.
+	Catalogs map[Kind]*Catalog
+	// AllowSHA1Pin accepts entries that pin nothing stronger than SHA-1.
+	AllowSHA1Pin bool
+}
+
+// File is a file of a release.
+type File struct {
+	Name string // without folder
+	Data []byte
+}
+
+// Output is what was built.
+type Output struct {
+	// Files in the order in which they should be written.
+	Files []File
+	// Findings are warnings about what was built.
+	Findings []Finding
+}
+
+// Release builds both bundles and SHA256SUMS. Nothing is written; see
+// [Output.Write].
+func Release(ctx context.Context, o Options) (*Output, error) {
+	out, err := build(ctx, o, Kinds()...)
+	if err != nil {
+		return nil, err
+	}
+	out.Files = append(out.Files, File{SumsName, NewSums(out.Files).Encode()})
+	return out, nil
+}
+
+// Single builds the bundle of one kind, the only file of the output.
+func Single(ctx context.Context, k Kind, o Options) (*Output, error) {
+	if _, err := ParseKind(string(k)); err != nil {
+		return nil, err
+	}
+	return build(ctx, o, k)
+}
+
+// build makes bundles of kinds; their certificates are fetched together, so
+// that a slow site delays both only once.
+func build(ctx context.Context, o Options, kinds ...Kind) (*Output, error) {
+	if o.Format == "" {
+		o.Format = Sealsmith
+	}
+	for _, k := range kinds { // before anything is fetched
+		if err := o.header(k).check(); err != nil {
+			return nil, err
+		}
+	}
+	catalogs, err := o.catalogs(kinds)
+	if err != nil {
+		return nil, err
+	}
+	var entries []Entry
+	for _, c := range catalogs {
+		entries = append(entries, c.Entries...)
+	}
+	out := &Output{Findings: o.vetPins(entries)}
+	if err := findingsError(out.Findings); err != nil {
+		return nil, err
+	}
+	fetcher := o.Fetcher
+	if fetcher == nil {
+		fetcher = &Fetcher{}
+	}
+	certs, err := fetcher.Fetch(ctx, entries)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkDistinct(certs); err != nil {
+		return nil, err
+	}
+	for i, k := range kinds {
+		n := len(catalogs[i].Entries)
+		b, findings, err := Build(certs[:n], o.header(k))
+		if err != nil {
+			return nil, fmt.Errorf("build %s: %w", k, err)
+		}
+		certs = certs[n:]
+		out.Files = append(out.Files, File{k.FileName(), b.Encode()})
+		out.Findings = append(out.Findings, findings...)
+	}
+	return out, nil
+}
+
+func (o Options) header(k Kind) Header {
+	return Header{Kind: k, Format: o.Format, Date: o.Date, Commit: o.Commit}
+}
+
+// catalogs returns one catalog for each kind, none of which shares anything
+// with another.
+func (o Options) catalogs(kinds []Kind) ([]*Catalog, error) {
+	var all []*Catalog
+	for _, k := range kinds {
+		c := o.Catalogs[k]
+		if c == nil {
+			var err error
+			if c, err = OwnCatalog(k); err != nil {
+				return nil, err
+			}
+		}
+		for i, other := range all {
+			if err := Disjoint(other, c); err != nil {
+				return nil, fmt.Errorf("catalogs of %s and %s: %w", kinds[i], k, err)
+			}
+		}
+		all = append(all, c)
+	}
+	return all, nil
+}
+
+// vetPins has something against entries that only SHA-1 identifies.
+func (o Options) vetPins(entries []Entry) []Finding {
+	severity, advice := Error, "; add the SHA-256 digest, or pass --allow-sha1-pin"
+	if o.AllowSHA1Pin {
+		severity, advice = Warning, ""
+	}
+	var all []Finding
+	for _, e := range entries {
+		if e.SHA1Only() {
+			all = append(all, Finding{"sha1-pin", severity, e.Vendor, e.Name, "is pinned by SHA-1 only" + advice})
+		}
+	}
+	return all
+}
+
+// checkDistinct finds a certificate that two catalogs list under different
+// hashes, which the catalogs alone do not show.
+func checkDistinct(certs []Certificate) error {
+	first := map[[sha256.Size]byte]Certificate{}
+	for _, c := range certs {
+		digest := sha256.Sum256(c.X509.Raw)
+		if other, seen := first[digest]; seen {
+			return fmt.Errorf("%s %q and %s %q are the same certificate", other.Vendor, other.Name, c.Vendor, c.Name)
+		}
+		first[digest] = c
+	}
+	return nil
+}
