@@ -1,0 +1,129 @@
+// Package config reads the configuration file.
+//
+// # Trust
+//
+// Who can write the file decides which device is used, which program asks for
+// PINs, and what keys may sign, so a file that others can write is refused. The
+// file is parsed by [strictyaml]: an unknown or repeated setting is an error
+// with its line, never a silent default.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+
+	"github.com/sealsmith/sealsmith/internal/hint"
+	"github.com/sealsmith/sealsmith/internal/limits"
+	"github.com/sealsmith/sealsmith/internal/sshsig"
+	"github.com/sealsmith/sealsmith/internal/strictyaml"
+	"github.com/sealsmith/sealsmith/internal/xdg"
+)
+
+// Config is the configuration file, config.yaml. Every setting may be left out.
+type Config struct {
+	// TPM is the device that holds the keys: the path of a device node,
+	// swtpm:FOLDER for a software TPM that protects nothing, or unix:PATH
+	// for the socket of one. The default is /dev/tpmrm0. The flag --tpm and
+	// the environment's SEALSMITH_TPM come first.
+	TPM string `yaml:"tpm"`
+	// Pinentry is the program that asks for PINs and confirmations, as a
+	// whole path. The default is the pinentry on PATH if there is a display
+	// or GPG_TTY is set, then SSH_ASKPASS.
+	Pinentry string `yaml:"pinentry"`
+	// Keys are rules for keys, by their whole ID as `sealsmith key list`
+	// prints it.
+	Keys map[string]Key `yaml:"keys"`
+}
+
+// Key is the rules for one key.
+type Key struct {
+	// Confirm asks a person before each use. Keys that sign artifacts or
+	// digests are always confirmed unless they were created unattended.
+	Confirm bool `yaml:"confirm"`
+	// Namespaces are the SSHSIG namespaces that the key signs for, in place
+	// of the usual ones of its usage: git and file for ssh keys;
+	// sealsmith-bundle, file and NAME@DOMAIN for artifact keys.
+	Namespaces []string `yaml:"namespaces"`
+}
+
+// idGrammar is key.ID's.
+var idGrammar = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+// Load reads the configuration: from path if it is not empty, else from the
+// file that SEALSMITH_CONFIG names, else from [xdg.ConfigFile], which need not
+// exist.
+func Load(path string) (*Config, error) {
+	if path == "" {
+		path = os.Getenv("SEALSMITH_CONFIG")
+	}
+	if path == "" {
+		c, err := read(xdg.ConfigFile())
+		if errors.Is(err, fs.ErrNotExist) {
+			return &Config{}, nil
+		}
+		return c, err
+	}
+	return read(path)
+}
+
+func read(path string) (*Config, error) {
+	if err := xdg.OwnFile(path); err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, limits.ConfigFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("configuration %s: %w", path, err)
+	}
+	if len(data) > limits.ConfigFile {
+		return nil, fmt.Errorf("configuration %s is longer than %d bytes", path, limits.ConfigFile)
+	}
+	c, err := Parse(data)
+	if err != nil {
+		return nil, fmt.Errorf("configuration %s: %w", path, err)
+	}
+	return c, nil
+}
+
+// file is a Config with the lines that errors need.
+type file struct {
+	TPM      string                             `yaml:"tpm"`
+	Pinentry strictyaml.Located[string]         `yaml:"pinentry"`
+	Keys     map[string]strictyaml.Located[Key] `yaml:"keys"`
+}
+
+// Parse reads and checks the text of a configuration. Its errors name the line.
+func Parse(data []byte) (*Config, error) {
+	var f file
+	if err := strictyaml.Decode(data, &f); err != nil {
+		return nil, err
+	}
+	if p := f.Pinentry; p.Value != "" && !filepath.IsAbs(p.Value) {
+		return nil, at(p.Line, fmt.Errorf("pinentry %.200q is not a whole path", p.Value))
+	}
+	c := &Config{TPM: f.TPM, Pinentry: f.Pinentry.Value, Keys: make(map[string]Key, len(f.Keys))}
+	for id, k := range f.Keys {
+		if !idGrammar.MatchString(id) {
+			return nil, hint.Wrap(at(k.Line, fmt.Errorf("%.80q is not the ID of a key", id)),
+				"write all 64 digits, as printed by: sealsmith key list")
+		}
+		for _, namespace := range k.Value.Namespaces {
+			if err := sshsig.CheckNamespace(namespace); err != nil {
+				return nil, at(k.Line, err)
+			}
+		}
+		c.Keys[id] = k.Value
+	}
+	return c, nil
+}
+
+func at(line int, err error) error { return &strictyaml.Error{Line: line, Err: err} }

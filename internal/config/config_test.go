@@ -1,0 +1,108 @@
+package config
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+var id = strings.Repeat("0123456789abcdef", 4)
+
+var example = `# which device
+tpm: swtpm:/tmp/x
+pinentry: /usr/bin/pinentry-gtk
+keys:
+  ` + id + `:
+    confirm: true
+    namespaces: [git, "notes@example.org"]
+`
+
+func TestParse(t *testing.T) {
+	got, err := Parse([]byte(example))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &Config{
+		TPM: "swtpm:/tmp/x", Pinentry: "/usr/bin/pinentry-gtk",
+		Keys: map[string]Key{id: {Confirm: true, Namespaces: []string{"git", "notes@example.org"}}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	for _, c := range []struct{ text, want string }{
+		{"tmp: x\n", `line 1: unknown key "tmp"; did you mean "tpm"?`},
+		{"\npinentry: pinentry-gtk\n", "line 2: pinentry \"pinentry-gtk\" is not a whole path"},
+		{"keys:\n  release: {}\n", `line 2: "release" is not the ID of a key`},
+		{"keys:\n  " + strings.ToUpper(id) + ": {}\n", "is not the ID of a key"},
+		{"keys:\n  " + id + ":\n    confirm: maybe\n", "line 3:"},
+		{"keys:\n  " + id + ":\n    namespaces: [\"\"]\n", "line 3: "},
+		{"keys:\n  " + id + ":\n    namespaces: [\"ä\"]\n", "not printable ASCII"},
+	} {
+		if got, err := Parse([]byte(c.text)); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%q: %+v, %v; want %q", c.text, got, err, c.want)
+		}
+	}
+}
+
+func TestLoad(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config.yaml")
+	if err := os.WriteFile(path, []byte("tpm: /dev/tpm0\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := Load(path); err != nil || c.TPM != "/dev/tpm0" {
+		t.Errorf("from an argument: %+v, %v", c, err)
+	}
+	t.Setenv("SEALSMITH_CONFIG", path)
+	if c, err := Load(""); err != nil || c.TPM != "/dev/tpm0" {
+		t.Errorf("from the environment: %+v, %v", c, err)
+	}
+	if err := os.Chmod(path, 0o620); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := Load(path); err == nil || !strings.Contains(err.Error(), "written by other users") {
+		t.Errorf("a file that others can write: %+v, %v", c, err)
+	}
+	missing := filepath.Join(t.TempDir(), "missing.yaml")
+	if c, err := Load(missing); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a missing file that was asked for: %+v, %v", c, err)
+	}
+	if err := os.WriteFile(missing, make([]byte, 1<<20+1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := Load(missing); err == nil || !strings.Contains(err.Error(), "longer than") {
+		t.Errorf("a huge file: %+v, %v", c, err)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add(example)
+	f.Add("keys: {}\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		c, err := Parse([]byte(text))
+		if err != nil {
+			return
+		}
+		for id := range c.Keys {
+			if !idGrammar.MatchString(id) {
+				t.Fatalf("accepted the key %q", id)
+			}
+		}
+		// Comments and blank lines never change the meaning.
+		again, err := Parse([]byte("# comment\n\n" + text))
+		if strings.HasPrefix(text, "%") {
+			return // a directive must come first
+		}
+		if diff := cmp.Diff(c, again, cmpopts.EquateEmpty()); err != nil || diff != "" {
+			t.Fatalf("%v\n%s", err, diff)
+		}
+	})
+}

@@ -1,0 +1,45 @@
+// Package peercred asks the kernel who is at the other end of a unix socket.
+//
+// # Trust
+//
+// The kernel recorded the answer when the peer connected: the user is certain.
+// The process may have passed its end of the socket to another, or be gone, so
+// the process number is for logs and prompts and must never decide anything.
+package peercred
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"syscall"
+)
+
+// Credentials is the process that made the other end of a connection.
+type Credentials struct {
+	UID int
+	PID int // 0: not known
+}
+
+// ErrUnsupported is returned on systems whose question we do not know.
+var ErrUnsupported = errors.New("peer credentials are not supported on this system")
+
+// Of asks for the peer of a unix socket connection.
+func Of(conn net.Conn) (Credentials, error) {
+	sc, ok := conn.(syscall.Conn)
+	if !ok {
+		return Credentials{}, fmt.Errorf("connection of type %T has no peer credentials", conn)
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return Credentials{}, err
+	}
+	var c Credentials
+	var askErr error
+	if err := raw.Control(func(fd uintptr) { c, askErr = ask(int(fd)) }); err != nil {
+		return Credentials{}, err
+	}
+	if askErr != nil {
+		return Credentials{}, fmt.Errorf("peer credentials: %w", askErr)
+	}
+	return c, nil
+}

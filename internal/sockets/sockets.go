@@ -1,0 +1,101 @@
+// Package sockets makes unix sockets that only their owner can reach.
+//
+// # Trust
+//
+// A socket's folder must be ours alone ([xdg.Private]), so nobody else can put
+// something in the socket's place or reach it before its mode is set. Whoever
+// runs under our uid can do both; the agent's protocols are made for that.
+package sockets
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/sealsmith/sealsmith/internal/hint"
+	"github.com/sealsmith/sealsmith/internal/xdg"
+)
+
+const (
+	// maxPath is what fits in sockaddr_un on Linux, besides the zero byte.
+	maxPath = 107
+	// dialTime is how long a socket's owner may take to answer before we say
+	// that we cannot tell.
+	dialTime = time.Second
+)
+
+// ErrInUse is a socket that another process answers on.
+var ErrInUse = errors.New("socket is in use")
+
+// umask guards the process's file creation mask.
+var umask sync.Mutex
+
+// Listen makes a socket at path with mode 0600, and its folder if needed. A
+// socket that is there already is replaced if nobody answers on it; otherwise
+// the error wraps [ErrInUse]. Of several processes at once exactly one succeeds.
+// Closing the listener removes the socket.
+func Listen(path string) (net.Listener, error) {
+	if len(path) > maxPath {
+		return nil, hint.Wrap(fmt.Errorf("socket path %.200q has %d bytes, at most %d", path, len(path), maxPath),
+			"choose a shorter path, or set XDG_RUNTIME_DIR to a short one")
+	}
+	dir := filepath.Dir(path)
+	if err := xdg.Private(dir); err != nil {
+		return nil, fmt.Errorf("folder of the socket: %w", err)
+	}
+	unlock, err := lockDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if err := removeStale(path); err != nil {
+		return nil, err
+	}
+	umask.Lock()
+	defer umask.Unlock()
+	old := syscall.Umask(0o177)
+	defer syscall.Umask(old)
+	return net.Listen("unix", path)
+}
+
+// lockDir keeps two processes from finding the same socket stale: the second
+// would remove the first one's new socket.
+func lockDir(dir string) (unlock func(), err error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(d.Fd()), syscall.LOCK_EX); err != nil {
+		d.Close()
+		return nil, fmt.Errorf("lock folder %s: %w", dir, err)
+	}
+	return func() { d.Close() }, nil // closing unlocks
+}
+
+func removeStale(path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if info.Mode().Type() != fs.ModeSocket {
+		return fmt.Errorf("%s is there already and is no socket", path)
+	}
+	conn, err := net.DialTimeout("unix", path, dialTime)
+	if err == nil {
+		conn.Close()
+		return hint.Wrap(fmt.Errorf("%w: %s", ErrInUse, path), "another agent serves it; stop that one, or choose another path")
+	}
+	if !errors.Is(err, syscall.ECONNREFUSED) {
+		return fmt.Errorf("see whether an agent serves %s: %w", path, err)
+	}
+	return os.Remove(path)
+}

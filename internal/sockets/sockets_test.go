@@ -1,0 +1,128 @@
+package sockets
+
+import (
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/sealsmith/sealsmith/internal/hint"
+	"github.com/sealsmith/sealsmith/internal/testenv"
+)
+
+func TestListen(t *testing.T) {
+	path := filepath.Join(testenv.SocketDir(t), "new", "s")
+	old := syscall.Umask(0)
+	defer syscall.Umask(old)
+	l, err := Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Mode() != os.ModeSocket|0o600 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+	if now := syscall.Umask(0); now != 0 {
+		t.Errorf("umask was left at %#o", now)
+	}
+	_, err = Listen(path)
+	if !errors.Is(err, ErrInUse) || len(hint.Of(err)) == 0 {
+		t.Errorf("second agent: %v, hints %q", err, hint.Of(err))
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("closed socket is still there: %v", err)
+	}
+}
+
+func TestListenReplacesStale(t *testing.T) {
+	path := filepath.Join(testenv.SocketDir(t), "s")
+	leaveStale(t, path)
+	l, err := Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if conn, err := net.Dial("unix", path); err != nil {
+		t.Errorf("nobody answers: %v", err)
+	} else {
+		conn.Close()
+	}
+}
+
+// leaveStale leaves what a killed agent leaves.
+func leaveStale(t *testing.T, path string) {
+	t.Helper()
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	l.Close()
+}
+
+func TestListenOneOfMany(t *testing.T) {
+	path := filepath.Join(testenv.SocketDir(t), "s")
+	leaveStale(t, path)
+	var mu sync.Mutex
+	var won []net.Listener
+	var wg sync.WaitGroup
+	for range 16 {
+		wg.Go(func() {
+			l, err := Listen(path)
+			switch {
+			case err == nil:
+				mu.Lock()
+				won = append(won, l)
+				mu.Unlock()
+			case !errors.Is(err, ErrInUse):
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if len(won) != 1 {
+		t.Errorf("%d listeners on one path", len(won))
+	}
+	for _, l := range won {
+		l.Close()
+	}
+}
+
+func TestListenRefuses(t *testing.T) {
+	dir := testenv.SocketDir(t)
+	open := filepath.Join(dir, "open")
+	if err := os.Mkdir(open, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(open, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink(t.TempDir(), link); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ path, want string }{
+		{filepath.Join(open, "s"), "open to other users"},
+		{filepath.Join(link, "s"), "not a folder"},
+		{file, "no socket"},
+		{filepath.Join(dir, strings.Repeat("x", 108-len(dir)-1)), "has 108 bytes, at most 107"},
+	} {
+		if _, err := Listen(c.path); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v; want %q", c.path, err, c.want)
+		}
+	}
+	if data, err := os.ReadFile(file); err != nil || string(data) != "precious" {
+		t.Errorf("the file is now %q, %v", data, err)
+	}
+}
