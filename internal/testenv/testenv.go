@@ -34,6 +34,7 @@ const (
 	OpenSSL   Program = "openssl"
 	SHA256Sum Program = "sha256sum"
 	Cosign    Program = "cosign"
+	Crane     Program = "crane"
 )
 
 // Need returns the path of a program. Without the program it skips the test, or

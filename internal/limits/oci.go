@@ -1,0 +1,59 @@
+package limits
+
+import "time"
+
+// Images and registries.
+const (
+	// OCIManifest is the size of a manifest or index that the distribution
+	// specification tells registries to accept, and the largest that we read.
+	OCIManifest = 4 << 20
+	// OCIArtifact is the largest attached artifact: a Sigstore bundle around a
+	// 4 MiB DSSE payload, which base64 and the log entry make bigger.
+	OCIArtifact = 8 << 20
+	// OCIArtifacts is what all attached artifacts of one type may weigh
+	// together: they are held in memory at once.
+	OCIArtifacts = 64 << 20
+	// OCIResponse is the largest body of any registry answer. Layers are only
+	// sent, never fetched, so the largest honest one is an artifact.
+	OCIResponse = OCIArtifact
+	// OCIResponseHeader is far above what registries send with a token
+	// challenge or a signed storage URL.
+	OCIResponseHeader = 64 << 10
+	// OCIReferrers is how many manifests may refer to one image. Each costs a
+	// request to open; real images have a handful per signer.
+	OCIReferrers = 256
+	// OCIReferrerPages ends a list whose pages never do.
+	OCIReferrerPages = 32
+	// OCIPlatforms and OCILayers bound the images of a layout that we read;
+	// the largest official image has about twenty platforms, and container
+	// runtimes stop at 127 layers.
+	OCIPlatforms, OCILayers = 64, 128
+	// OCIRedirects is enough for registry, storage and a regional storage host.
+	OCIRedirects = 4
+	// OCIReference: 255 bytes for the host name, 255 for the repository, 128
+	// for a tag and 71 for a digest.
+	OCIReference = 768
+	// OCIUploads is how many blobs are sent at once: enough to hide latency,
+	// few enough for registries that count connections.
+	OCIUploads = 4
+
+	// RegistryCall bounds an operation on manifests and artifacts, retries
+	// included, so that a slow drip ends.
+	RegistryCall = 2 * time.Minute
+	// RegistryIdle ends a connection on which no byte moves in either
+	// direction. Registries commit a large blob to their storage in silence,
+	// for up to a minute.
+	RegistryIdle = 2 * time.Minute
+	// RegistryDial bounds the connection to a registry, and its TLS handshake.
+	RegistryDial = 15 * time.Second
+	// RegistryTries is how often a request is sent that the registry could not
+	// serve; RegistryRetryAfter is the longest wait that we let it ask for.
+	RegistryTries      = 4
+	RegistryRetryAfter = 30 * time.Second
+	// AttachTries is how often an attachment is written again because another
+	// writer replaced the fallback list at the same time.
+	AttachTries = 8
+
+	// GoBuild bounds one `go build` with an empty cache on a slow machine.
+	GoBuild = 20 * time.Minute
+)

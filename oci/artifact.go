@@ -1,0 +1,200 @@
+package oci
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/cenkalti/backoff/v5"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+	"github.com/google/go-containerregistry/pkg/v1/static"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/sealsmith/sealsmith/internal/limits"
+)
+
+// Artifact is something attached to an image: a document of one blob, such as a
+// Sigstore bundle.
+type Artifact struct {
+	Type        string // the artifact's type, in the manifest
+	MediaType   string // of Data
+	Annotations map[string]string
+	Data        []byte
+	// Digest is that of the artifact's manifest; [Client.Attach] and
+	// [Client.Attached] set it.
+	Digest string
+}
+
+// Attach attaches an artifact to the subject as a referrer (image-spec
+// manifest.md, "Guidelines for Artifact Usage") and returns it with its digest.
+// Attaching the same artifact twice changes nothing.
+//
+// A registry without the referrers API keeps the list of referrers under a tag
+// that clients replace. Attach reads the list back and repeats when it finds
+// itself missing, and attaches of one client wait for each other; but another
+// client that replaces the list a moment later undoes an attachment without
+// anybody noticing. On such registries one writer must attach all artifacts.
+func (c *Client) Attach(ctx context.Context, subject Subject, a Artifact) (Artifact, error) {
+	if a.Type == "" || a.MediaType == "" || len(a.Data) == 0 || len(a.Data) > limits.OCIArtifact {
+		return Artifact{}, fmt.Errorf("attach artifact of type %.80q, media type %.80q, %d bytes: %w", a.Type, a.MediaType, len(a.Data), ErrUsage)
+	}
+	c.attaching.Lock()
+	defer c.attaching.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, limits.RegistryCall)
+	defer cancel()
+	s, err := c.session(ctx, subject.repo, transport.PushScope)
+	if err != nil {
+		return Artifact{}, fmt.Errorf("attach to %s: %w", subject, err)
+	}
+	m, err := s.uploadArtifact(ctx, subject, a)
+	if err != nil {
+		return Artifact{}, fmt.Errorf("attach to %s: %w", subject, err)
+	}
+	_, err = backoff.Retry(ctx, func() (struct{}, error) {
+		return struct{}{}, s.attach(ctx, subject, m)
+	}, backoff.WithBackOff(c.wait()), backoff.WithMaxTries(limits.AttachTries))
+	if err != nil {
+		return Artifact{}, fmt.Errorf("attach to %s: %w", subject, err)
+	}
+	a.Digest = m.desc.Digest.String()
+	return a, nil
+}
+
+// uploadArtifact sends the blobs of an artifact and makes its manifest.
+func (s *session) uploadArtifact(ctx context.Context, subject Subject, a Artifact) (manifest, error) {
+	pusher, err := remote.NewPusher(s.options(ctx)...)
+	if err != nil {
+		return manifest{}, err
+	}
+	config := static.NewLayer([]byte("{}"), types.OCIEmptyJSON)
+	data := static.NewLayer(a.Data, types.MediaType(a.MediaType))
+	var descs [2]v1.Descriptor
+	for i, blob := range []v1.Layer{config, data} {
+		if err := pusher.Upload(ctx, s.repo, blob); err != nil {
+			return manifest{}, registryError(err)
+		}
+		descs[i].MediaType, _ = blob.MediaType()
+		descs[i].Size, _ = blob.Size()
+		descs[i].Digest, _ = blob.Digest()
+	}
+	raw, err := json.Marshal(v1.Manifest{
+		SchemaVersion: 2,
+		MediaType:     types.OCIManifestSchema1,
+		ArtifactType:  a.Type,
+		Config:        descs[0],
+		Layers:        descs[1:],
+		Subject:       &subject.desc,
+		Annotations:   a.Annotations,
+	})
+	if err != nil {
+		return manifest{}, err
+	}
+	return manifest{raw, bytesContent(types.OCIManifestSchema1, raw).desc}, nil
+}
+
+// attach sends the manifest, whereupon the library updates the list of the
+// fallback tag if there must be one, and looks whether the list shows it. Only
+// the failure to be listed is worth another try.
+func (s *session) attach(ctx context.Context, subject Subject, m manifest) error {
+	if err := remote.Put(s.repo.Digest(m.desc.Digest.String()), m, s.options(ctx)...); err != nil {
+		return backoff.Permanent(registryError(err))
+	}
+	listed, err := s.referrers(ctx, subject)
+	if err != nil {
+		return backoff.Permanent(err)
+	}
+	if !slices.Contains(listed, m.desc.Digest) {
+		return fmt.Errorf("registry does not list %s among the referrers: %w", m.desc.Digest, ErrInvalid)
+	}
+	return nil
+}
+
+// Attached returns the artifacts of the given type, sorted by digest. It opens
+// every manifest that the registry lists and judges by what is in it: the listed
+// types are wrong on some registries. Manifests that are of another type, are not
+// well formed or are gone are passed over; if no artifact is left, the error
+// wraps [ErrNotAttached] and says what was passed over of this type. A manifest
+// or blob that does not match its digest fails the whole call.
+func (c *Client) Attached(ctx context.Context, subject Subject, artifactType string) ([]Artifact, error) {
+	ctx, cancel := context.WithTimeout(ctx, limits.RegistryCall)
+	defer cancel()
+	found, skipped, err := c.attached(ctx, subject, artifactType)
+	if err != nil {
+		return nil, fmt.Errorf("look for attachments of %s: %w", subject, err)
+	}
+	if len(found) == 0 {
+		return nil, errors.Join(append([]error{fmt.Errorf("%s: %w of type %.80q", subject, ErrNotAttached, artifactType)}, skipped...)...)
+	}
+	return found, nil
+}
+
+func (c *Client) attached(ctx context.Context, subject Subject, artifactType string) (found []Artifact, skipped []error, err error) {
+	s, err := c.session(ctx, subject.repo, transport.PullScope)
+	if err != nil {
+		return nil, nil, err
+	}
+	digests, err := s.referrers(ctx, subject)
+	if err != nil {
+		return nil, nil, err
+	}
+	total := 0
+	for _, d := range digests {
+		artifact, err := s.artifact(ctx, subject, d, artifactType)
+		switch {
+		case err == nil:
+			found = append(found, artifact)
+		case errors.Is(err, errOtherType):
+		case errors.Is(err, errMalformed), errors.Is(err, ErrNotFound):
+			skipped = append(skipped, fmt.Errorf("passed over %s: %w", d, err))
+		default:
+			return nil, nil, err
+		}
+		if total += len(artifact.Data); total > limits.OCIArtifacts {
+			return nil, nil, fmt.Errorf("artifacts of more than %d bytes: %w", limits.OCIArtifacts, ErrInvalid)
+		}
+	}
+	return found, skipped, nil
+}
+
+// artifact opens one referrer.
+func (s *session) artifact(ctx context.Context, subject Subject, d v1.Hash, artifactType string) (Artifact, error) {
+	raw, desc, err := s.manifest(ctx, s.repo.Digest(d.String()))
+	if err != nil {
+		return Artifact{}, err
+	}
+	m, err := parseManifest(raw)
+	if err != nil {
+		return Artifact{}, errOtherType
+	}
+	// Where the manifest has no type, that of its configuration is meant.
+	if cmp.Or(m.ArtifactType, string(m.Config.MediaType)) != artifactType {
+		return Artifact{}, errOtherType
+	}
+	if m.Subject == nil || m.Subject.Digest != subject.desc.Digest {
+		return Artifact{}, fmt.Errorf("%w: its subject is another image", errMalformed)
+	}
+	if len(m.Layers) != 1 || checkDescriptor(m.Layers[0]) != nil || m.Layers[0].Size > limits.OCIArtifact {
+		return Artifact{}, fmt.Errorf("%w: it does not have one blob of at most %d bytes", errMalformed, limits.OCIArtifact)
+	}
+	data, err := s.blob(ctx, m.Layers[0])
+	if err != nil {
+		return Artifact{}, err
+	}
+	return Artifact{
+		Type:        artifactType,
+		MediaType:   string(m.Layers[0].MediaType),
+		Annotations: m.Annotations,
+		Data:        data,
+		Digest:      desc.Digest.String(),
+	}, nil
+}
+
+var (
+	errOtherType = errors.New("not an artifact of this type")
+	errMalformed = errors.New("malformed artifact")
+)
