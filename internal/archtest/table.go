@@ -57,7 +57,7 @@ var doors = map[string][]string{
 	"go.yaml.in/yaml/v3":                                {"internal/strictyaml"},
 	"github.com/adrg/xdg":                               {"internal/xdg"},
 	"github.com/klauspost/compress":                     {"oci"},
-	"github.com/cenkalti/backoff/v5":                    {"bundle"},
+	"github.com/cenkalti/backoff/v5":                    {"bundle", "oci"},
 	"github.com/schollz/progressbar/v3":                 {"internal/cli"},
 	"golang.org/x/term":                                 {"internal/prompt", "internal/cli"},
 	"github.com/secure-systems-lab/go-securesystemslib": {"sign", "verify", "internal/sigtest"},
