@@ -14,13 +14,16 @@ const (
 	// MinRSA is the shortest RSA key that counts, in bits (NIST SP 800-131A).
 	MinRSA = 2048
 	// Statement is the longest in-toto statement, in bytes: what the agent
-	// takes as a DSSE payload (docs/spec/control-api.md).
-	Statement = 4 << 20
+	// signs.
+	Statement = DSSEPayload
 	// StatementSubjects is what sigstore-go accepts.
 	StatementSubjects = 1024
 	// StatementDepth is how deep a statement's JSON may nest. SLSA provenance
 	// needs about eight levels.
 	StatementDepth = 32
+	// SigstoreBundle is the longest Sigstore bundle, in bytes: a statement in
+	// base64, the rest of the envelope and log entries that we ignore.
+	SigstoreBundle = 6 << 20
 	// PredicateType is the longest predicate type, in bytes: a URI.
 	PredicateType = 1024
 )
