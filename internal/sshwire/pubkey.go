@@ -1,0 +1,28 @@
+package sshwire
+
+import (
+	"bytes"
+	"crypto"
+	"fmt"
+	"strings"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// AuthorizedKey encodes a public key as a line of OpenSSH's authorized_keys and
+// .pub files (sshd(8)), ending in a newline. The comment must be one line; it may
+// be empty. It fails for keys that SSH does not know.
+func AuthorizedKey(pub crypto.PublicKey, comment string) ([]byte, error) {
+	if strings.ContainsAny(comment, "\r\n\x00") {
+		return nil, fmt.Errorf("comment %.80q is not one line", comment)
+	}
+	k, err := ssh.NewPublicKey(pub)
+	if err != nil {
+		return nil, fmt.Errorf("encode public key for SSH: %w", err)
+	}
+	line := bytes.TrimSuffix(ssh.MarshalAuthorizedKey(k), []byte("\n"))
+	if comment != "" {
+		line = append(append(line, ' '), comment...)
+	}
+	return append(line, '\n'), nil
+}

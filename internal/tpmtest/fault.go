@@ -1,0 +1,82 @@
+package tpmtest
+
+import (
+	"encoding/binary"
+	"io"
+	"net"
+
+	"github.com/google/go-tpm/tpm2"
+)
+
+// Kind is what goes wrong.
+type Kind int
+
+// The faults that can be ordered.
+const (
+	FailBefore Kind = iota // hang up instead of carrying the command out
+	FailAfter              // carry it out, then hang up without an answer
+	Cut                    // carry it out, hang up in the middle of the answer
+	Split                  // answer one byte at a time: no fault, but unusual
+	Answer                 // do not carry it out; answer with Code
+	Garble                 // carry it out; flip a bit at the end of the answer
+	Wedge                  // never answer; the client must give up
+)
+
+// Fault is one kind of trouble with some commands.
+type Fault struct {
+	On    tpm2.TPMCC // which commands; 0: any
+	Kind  Kind
+	Code  tpm2.TPMRC // of Answer
+	Times int        // how often; 0 means once
+}
+
+// Inject orders a fault. Faults come in the order in which they were ordered.
+func (m *TPM) Inject(f Fault) {
+	f.Times = max(f.Times, 1)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.faults = append(m.faults, &f)
+}
+
+// nextFault takes the first fault that is for a command. The caller holds mu.
+func (m *TPM) nextFault(code tpm2.TPMCC) *Fault {
+	for _, f := range m.faults {
+		if f.Times > 0 && (f.On == 0 || f.On == code) {
+			f.Times--
+			return f
+		}
+	}
+	return nil
+}
+
+// executes says whether the TPM gets to see the command.
+func (f *Fault) executes() bool {
+	return f.Kind == FailAfter || f.Kind == Cut || f.Kind == Split || f.Kind == Garble
+}
+
+// answer does what was ordered instead of passing the answer on.
+func (f *Fault) answer(c net.Conn, answer []byte) (ok bool) {
+	switch f.Kind {
+	case Cut:
+		c.Write(answer[:len(answer)/2])
+		return false
+	case Split:
+		for _, octet := range answer {
+			if _, err := c.Write([]byte{octet}); err != nil {
+				return false
+			}
+		}
+		return true
+	case Answer:
+		canned := []byte{0x80, 0x01, 0, 0, 0, 10}
+		_, err := c.Write(binary.BigEndian.AppendUint32(canned, uint32(f.Code)))
+		return err == nil
+	case Garble:
+		answer[len(answer)-1] ^= 1
+		_, err := c.Write(answer)
+		return err == nil
+	case Wedge:
+		io.Copy(io.Discard, c) // until the client hangs up
+	}
+	return false
+}

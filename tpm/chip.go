@@ -1,0 +1,267 @@
+package tpm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"time"
+
+	"github.com/google/go-tpm/tpm2"
+	"github.com/google/go-tpm/tpm2/transport"
+
+	"github.com/sealsmith/sealsmith/internal/limits"
+	"github.com/sealsmith/sealsmith/internal/logx"
+)
+
+// chip is the state of a device: the connection and everything that lives in the
+// TPM for us. One goroutine owns it, so handles never leave it and nothing here
+// needs a lock.
+type chip struct {
+	target  target
+	lockDir string
+	pins    pinFile
+	log     *slog.Logger
+	notice  func(string)
+	limit   func(tpm2.TPMCC) time.Duration
+
+	ctx   context.Context // of the job in hand: transport.TPM has no room for it
+	owner *os.File        // the lock; nil before the first open or when shared
+	link  *link           // nil: not open, and then nothing below is set
+
+	session *session
+	keys    []loadedKey // the one used last is the last
+	primary []byte      // the Name of the storage primary, once it was checked
+}
+
+var _ transport.TPM = (*chip)(nil)
+
+// loadedKey is a key in a slot of the TPM.
+type loadedKey struct {
+	name   string // its Name: what HMACs are computed over
+	handle tpm2.TPMHandle
+}
+
+func newChip(t target, o Options) *chip {
+	return &chip{
+		target: t, lockDir: o.LockDir, pins: pinFile{o.DataDir, t.String()},
+		log: o.Log.With(logx.Device, t.String()), notice: o.Notice, limit: commandLimit,
+	}
+}
+
+// commandLimit is how long a command may take.
+func commandLimit(code tpm2.TPMCC) time.Duration {
+	switch code {
+	case tpm2.TPMCCCreate, tpm2.TPMCCCreatePrimary:
+		return limits.TPMKeyGeneration
+	}
+	return limits.TPMCommand
+}
+
+// open connects, if there is no connection.
+func (c *chip) open() error {
+	if c.link != nil {
+		return nil
+	}
+	if c.owner == nil {
+		owner, err := c.target.own(c.lockDir)
+		if err != nil {
+			return err
+		}
+		c.owner = owner
+	}
+	l, err := c.target.open(c.log)
+	if err != nil {
+		return err
+	}
+	c.link = l
+	if err := c.prepare(); err != nil {
+		return c.target.explain(errors.Join(err, c.drop()))
+	}
+	c.log.Debug("TPM opened")
+	return nil
+}
+
+// prepare does what each kind of device needs once a connection is open.
+func (c *chip) prepare() error {
+	switch {
+	case c.target.kind == swtpmChild:
+		c.notice(fmt.Sprintf(swtpmNotice, c.target.path))
+		// A parent that was killed costs a count; three, and no PIN would work.
+		answer, err := c.Send(lockReset)
+		if err != nil {
+			return err
+		}
+		if code := answerCode(answer); code != tpm2.TPMRCSuccess {
+			c.log.Warn("the lockout of the software TPM was not reset", logx.Err, code)
+		}
+	case c.target.kind == unixSocket:
+		// Nobody manages the slots of this TPM, we own it, and it serves one
+		// client at a time: what is loaded was left by one that is gone.
+		return c.flushLeftovers()
+	case !c.target.managed():
+		c.notice(fmt.Sprintf("%s is not shared: other programs cannot use the TPM meanwhile, and what they left there may be in the way; better use %s",
+			c.target, defaultDevice))
+	}
+	return nil
+}
+
+// Send implements [transport.TPM]: it sends one command, and sends the same
+// bytes again while the TPM asks for patience. That is right inside an HMAC
+// session too: the nonces have not moved.
+func (c *chip) Send(command []byte) ([]byte, error) {
+	if len(command) > limits.TPMFrame {
+		return nil, fmt.Errorf("command of %d bytes", len(command))
+	}
+	start := time.Now()
+	for pause := time.Millisecond; ; pause = min(2*pause, limits.TPMRetryPause) {
+		if c.link == nil {
+			return nil, &lostError{false, net.ErrClosed}
+		}
+		answer, err := c.link.exchange(command, c.limit(commandCode(command)))
+		if err != nil {
+			c.log.Warn("TPM connection lost", logx.Err, err)
+			return nil, c.lose(err)
+		}
+		if !wantsPatience(answerCode(answer)) || time.Since(start)+pause > limits.TPMRetry {
+			return answer, nil
+		}
+		select {
+		case <-time.After(pause):
+		case <-c.ctx.Done():
+			return nil, c.ctx.Err()
+		}
+	}
+}
+
+// wantsPatience says whether the TPM asks for the same command again.
+func wantsPatience(code tpm2.TPMRC) bool {
+	switch code {
+	case tpm2.TPMRCRetry, tpm2.TPMRCYielded, tpm2.TPMRCTesting, tpm2.TPMRCNVRate:
+		return true
+	}
+	return false
+}
+
+// execute runs one command. An answer that cannot be understood, or whose HMAC
+// is wrong, ends the connection: nothing that is known about the TPM is certain
+// any more. go-tpm panics on some malformed answers.
+func execute[R any](c *chip, cmd tpm2.Command[R, *R]) (rsp *R, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			rsp, err = nil, c.lose(fmt.Errorf("malformed answer from the TPM: %v", p))
+		}
+	}()
+	rsp, err = cmd.Execute(c)
+	if err == nil {
+		return rsp, nil
+	}
+	var code tpm2.TPMRC
+	var lost *lostError
+	if !errors.As(err, &code) && !errors.As(err, &lost) && c.ctx.Err() == nil {
+		err = c.lose(fmt.Errorf("bad answer from the TPM: %w", err))
+	}
+	return nil, err
+}
+
+// attempt runs f, and runs it once more when that can help: the TPM was reset or
+// restarted, or its slots are full of our keys. repeatable says that f may be
+// repeated though nobody knows whether it was carried out: it must not when it
+// used a PIN, for a wrong one would count twice.
+func (c *chip) attempt(repeatable bool, f func() error) error {
+	err := c.try(f)
+	var lost *lostError
+	switch {
+	case err == nil || c.ctx.Err() != nil:
+		return err
+	case errors.As(err, &lost):
+		if lost.sent && !repeatable || errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
+		}
+	case isGone(err) || isFull(err) && len(c.keys) > 0:
+		c.flushAll()
+	default:
+		return err
+	}
+	c.log.Debug("repeat", logx.Err, err)
+	return c.try(f)
+}
+
+func (c *chip) try(f func() error) error {
+	if err := c.open(); err != nil {
+		return err
+	}
+	return f()
+}
+
+// flushAll unloads every key and ends the session. What the TPM does not know
+// any more is no error: it is gone.
+func (c *chip) flushAll() {
+	for _, k := range c.keys {
+		c.flush(k.handle)
+	}
+	if c.session != nil {
+		c.flush(c.session.handle)
+	}
+	c.keys, c.session = nil, nil
+}
+
+func (c *chip) flush(h tpm2.TPMHandle) {
+	if _, err := execute(c, tpm2.FlushContext{FlushHandle: h}); err != nil {
+		c.log.Debug("flush", "handle", fmt.Sprintf("%#x", uint32(h)), logx.Err, err)
+	}
+}
+
+// flushLeftovers unloads every transient object and session of the TPM.
+func (c *chip) flushLeftovers() error {
+	for _, first := range []tpm2.TPMHandle{0x80000000, 0x02000000, 0x03000000} { // transient, HMAC, policy
+		handles, err := c.handles(first)
+		if err != nil {
+			return err
+		}
+		for _, h := range handles {
+			c.flush(h)
+		}
+	}
+	return nil
+}
+
+// lose forgets a connection that cannot be used any more because of err, and
+// adds what a child that died had to say.
+func (c *chip) lose(err error) error {
+	if dropErr := c.drop(); dropErr != nil {
+		return fmt.Errorf("%w: %w", err, dropErr)
+	}
+	return err
+}
+
+// drop closes the connection and forgets everything that lived in it.
+func (c *chip) drop() error {
+	l := c.link
+	c.link, c.session, c.keys, c.primary = nil, nil, nil, nil
+	if l == nil {
+		return nil
+	}
+	return l.shut()
+}
+
+// close leaves the TPM as it was found.
+func (c *chip) close() error {
+	var errs []error
+	if c.link != nil {
+		c.flushAll()
+		if c.target.kind == swtpmChild {
+			// Without it the use of a key with a PIN would count as a wrong try.
+			if _, err := execute(c, tpm2.Shutdown{ShutdownType: tpm2.TPMSUClear}); err != nil {
+				errs = append(errs, fmt.Errorf("shut down the software TPM: %w", err))
+			}
+		}
+		errs = append(errs, c.drop())
+	}
+	if c.owner != nil {
+		errs = append(errs, c.owner.Close())
+	}
+	return errors.Join(errs...)
+}

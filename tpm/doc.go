@@ -1,0 +1,39 @@
+// Package tpm drives keys in a TPM 2.0: a chip behind /dev/tpmrm0, or a software
+// TPM (swtpm) for demonstrations and tests.
+//
+// A [Device] owns the connection: one goroutine sends every command, holds every
+// handle, keeps the keys used last loaded and one salted, encrypted HMAC session
+// open, so that a signature is one TPM2_Sign. A [Backend] is the folder of key
+// files over a device; it implements [key.Backend], [key.Creator] and
+// [key.Deleter].
+//
+// # Files
+//
+// NAME.tpm is a TSS2 PEM key file (draft-bottomley-tpm2-keys) and the truth: it
+// is written last, by link, so that a key is there whole or not at all. NAME.pub
+// is the OpenSSH line. NAME.json holds what the key file has no room for. A
+// key's usage is its policy: [key.Usage.Label], which nothing satisfies, as
+// authPolicy beside userWithAuth. A .tpm without .json came from elsewhere.
+//
+// # Trust
+//
+// The device answers over a bus or a socket, and its answers are hostile: their
+// framing is checked, their size bounded, their waiting limited, a malformed one
+// ends the connection. Somebody on the bus can refuse service. He learns no PIN
+// and no digest, and no answer of his is taken for the TPM's, as long as the
+// session is salted to the storage primary of the real TPM: its Name is pinned at
+// the first use of a device (trust on first use, and said so) and compared before
+// each salt. An impostor who was there at the first use is not noticed. Status
+// and the lockout counters are read without a session: an impostor can misreport
+// them.
+//
+// Key files are parsed strictly and bounded. Somebody who can write to the key
+// folder can take keys away or add his own, but cannot make a key look as if it
+// had another usage or public key: both are in the public area, which the TPM
+// checks when it loads the key.
+//
+// The TPM does not enforce usage: who has our uid, the device and a key without
+// a PIN needs no agent. A software TPM protects nothing. PINs are lent to this
+// package for one command; go-tpm and crypto/hmac make copies on the heap for as
+// long as that command takes, and nobody can wipe those.
+package tpm

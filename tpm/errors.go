@@ -1,0 +1,68 @@
+package tpm
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/go-tpm/tpm2"
+
+	"github.com/sealsmith/sealsmith/internal/hint"
+	"github.com/sealsmith/sealsmith/key"
+)
+
+// explainAuth says that the auth value of a key was wrong; the code stays in the
+// chain.
+func (c *chip) explainAuth(err error) error {
+	switch {
+	case errors.Is(err, tpm2.TPMRCAuthFail):
+		tries := -1
+		if l, lerr := c.lockout(); lerr == nil {
+			tries = l.triesLeft()
+		}
+		return fmt.Errorf("%w: %w", &key.PINError{TriesLeft: tries}, err)
+	case errors.Is(err, tpm2.TPMRCBadAuth):
+		// A key without dictionary lockout: nothing was counted.
+		return fmt.Errorf("%w: %w", &key.PINError{TriesLeft: -1}, err)
+	}
+	return err
+}
+
+// explain gives an answer of the TPM its class and its advice; the code stays in
+// the chain.
+func (c *chip) explain(err error) error {
+	switch {
+	case errors.Is(err, tpm2.TPMRCLockout):
+		return c.lockedOut(err)
+	case isFull(err):
+		return hint.Wrap(err, "another program holds the TPM's slots; with tpm2-tools: tpm2_flushcontext -t -l -s, or restart the software TPM")
+	case errors.Is(err, tpm2.TPMRCScheme), errors.Is(err, tpm2.TPMRCHash):
+		return fmt.Errorf("%w: %w", err, key.ErrUnsupported)
+	case errors.Is(err, tpm2.TPMRCInitialize), errors.Is(err, tpm2.TPMRCReboot):
+		return hint.Wrap(err, "the TPM was not started; restart the machine, or the software TPM")
+	case errors.Is(err, tpm2.TPMRCFailure):
+		return hint.Wrap(err, "the TPM is in failure mode; restart the machine")
+	}
+	return err
+}
+
+func (c *chip) lockedOut(err error) error {
+	lockout := &key.LockoutError{}
+	advice := "the TPM counts wrong PINs of all programs together; wait, or reset it with the lockout password"
+	if l, lerr := c.lockout(); lerr == nil {
+		lockout.Recovery = l.wait()
+		advice = fmt.Sprintf("the TPM accepts PINs again in at most %v", lockout.Recovery.Round(time.Second))
+	}
+	return hint.Wrap(fmt.Errorf("%w: %w", lockout, err), advice, "keys without a PIN go on working")
+}
+
+// isGone says that a handle or the session is not in the TPM any more: it was
+// reset, or somebody unloaded them.
+func isGone(err error) bool {
+	return errors.Is(err, tpm2.TPMRCReferenceH0) || errors.Is(err, tpm2.TPMRCReferenceS0)
+}
+
+// isFull says that the TPM has no slot left.
+func isFull(err error) bool {
+	return errors.Is(err, tpm2.TPMRCObjectMemory) || errors.Is(err, tpm2.TPMRCSessionMemory)
+}

@@ -1,0 +1,183 @@
+package tpm
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/sealsmith/sealsmith/internal/atomicfile"
+	"github.com/sealsmith/sealsmith/internal/sshwire"
+	"github.com/sealsmith/sealsmith/internal/xdg"
+	"github.com/sealsmith/sealsmith/key"
+)
+
+// The files of a key; see the package comment.
+const (
+	keySuffix    = ".tpm"
+	publicSuffix = ".pub"
+	recordSuffix = ".json"
+	tempPrefix   = ".tmp-" // of atomicfile
+	lockName     = ".lock"
+)
+
+// folder is the key folder, read again when something in it changed. It is safe
+// for concurrent use.
+type folder struct {
+	dir    string
+	notice func(string)
+
+	mu    sync.Mutex
+	stamp string
+	keys  []storedKey
+}
+
+// list returns the keys by name. The slice must not be changed.
+func (f *folder) list() ([]storedKey, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	names, stamp, err := scan(f.dir)
+	if err != nil {
+		return nil, fmt.Errorf("list keys: %w", err)
+	}
+	if stamp == f.stamp {
+		return f.keys, nil
+	}
+	var keys []storedKey
+	for _, name := range names {
+		k := readKey(f.dir, name)
+		if !errors.Is(k.err, fs.ErrNotExist) { // deleted meanwhile
+			keys = append(keys, k)
+		}
+	}
+	f.stamp, f.keys = stamp, keys
+	return keys, nil
+}
+
+// scan returns the names of the keys in a folder and a text that changes with
+// any file in it. A missing folder is an empty one.
+func scan(dir string) (names []string, stamp string, err error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, "", err
+	}
+	var b strings.Builder
+	b.WriteString("read") // never empty
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil {
+			continue // deleted meanwhile
+		}
+		fmt.Fprintf(&b, "\n%q %d %d", e.Name(), info.Size(), info.ModTime().UnixNano())
+		if name, found := strings.CutSuffix(e.Name(), keySuffix); found && !strings.HasPrefix(name, ".") {
+			names = append(names, name)
+		}
+	}
+	return names, b.String(), nil
+}
+
+// store writes a new key. The files that can be made again come first: a crash
+// at any time leaves a whole key or leftovers that the next change sweeps. It
+// fails with [key.ErrExists].
+func (f *folder) store(k *storedKey, file *keyFile) error {
+	base := filepath.Join(f.dir, k.info.Ref.Name)
+	pemData, err := file.encode()
+	if err != nil {
+		return err
+	}
+	line, err := sshwire.AuthorizedKey(k.info.Public, k.info.Comment)
+	if err != nil {
+		return err
+	}
+	data, err := json.MarshalIndent(record{
+		ID: k.info.ID, Created: k.info.Created, ParentName: formatName(k.object.parent), Unattended: k.info.Policy.Unattended,
+	}, "", "  ")
+	if err != nil {
+		return err
+	}
+	return f.change(func() error {
+		if f.has(k.info.Ref.Name) {
+			return fmt.Errorf("key %q: %w", k.info.Ref.Name, key.ErrExists)
+		}
+		if err := atomicfile.Write(base+publicSuffix, line, 0o644); err != nil {
+			return err
+		}
+		if err := atomicfile.Write(base+recordSuffix, append(data, '\n'), 0o600); err != nil {
+			return err
+		}
+		return atomicfile.WriteNew(base+keySuffix, pemData, 0o600)
+	})
+}
+
+// remove deletes a key: the truth first. It fails with [key.ErrNotFound].
+func (f *folder) remove(name string) error {
+	if !f.has(name) { // without this, a missing folder would be made
+		return fmt.Errorf("key %.80q: %w", name, key.ErrNotFound)
+	}
+	return f.change(func() error {
+		err := atomicfile.Remove(filepath.Join(f.dir, name+keySuffix))
+		if errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("key %.80q: %w", name, key.ErrNotFound)
+		}
+		if err != nil {
+			return err
+		}
+		for _, suffix := range []string{publicSuffix, recordSuffix} {
+			if err := os.Remove(filepath.Join(f.dir, name+suffix)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (f *folder) has(name string) bool {
+	_, err := os.Lstat(filepath.Join(f.dir, name+keySuffix))
+	return err == nil
+}
+
+// change runs one change of the folder at a time, over all processes, after
+// sweeping what an interrupted one left.
+func (f *folder) change(do func() error) error {
+	if err := xdg.Private(f.dir); err != nil {
+		return fmt.Errorf("key folder: %w", err)
+	}
+	lock, err := flock(filepath.Join(f.dir, lockName), 0)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if err := f.sweep(); err != nil {
+		return err
+	}
+	return do()
+}
+
+// sweep removes temporary files, and public keys and records without their key.
+// The caller holds the folder's lock.
+func (f *folder) sweep() error {
+	entries, err := os.ReadDir(f.dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		name := e.Name()
+		base, isSide := strings.CutSuffix(name, publicSuffix)
+		if !isSide {
+			base, isSide = strings.CutSuffix(name, recordSuffix)
+		}
+		leftover := isSide && key.ValidName(base) && !f.has(base)
+		if !leftover && !strings.HasPrefix(name, tempPrefix) {
+			continue
+		}
+		if err := os.Remove(filepath.Join(f.dir, name)); err != nil {
+			return fmt.Errorf("sweep leftovers: %w", err)
+		}
+		f.notice(fmt.Sprintf("removed %q, which an interrupted change of the key folder left", name))
+	}
+	return nil
+}

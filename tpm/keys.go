@@ -1,0 +1,133 @@
+package tpm
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/google/go-tpm/tpm2"
+
+	"github.com/sealsmith/sealsmith/internal/hint"
+	"github.com/sealsmith/sealsmith/key"
+)
+
+// object is a key that a TPM can load. It never changes.
+type object struct {
+	name    string // its Name, computed from the public area
+	public  []byte // TPMT_PUBLIC
+	private []byte // content of TPM2B_PRIVATE
+	parent  []byte // Name of the storage primary that it was made under; nil: not known
+}
+
+const foreignHint = "a TPM key works only in the TPM that made it, and only until that TPM is cleared"
+
+// load brings a key into a slot, if it is in none. When it returns there is a
+// session too: keys are loaded in it, and both are flushed together. The handle
+// is good until the next call.
+func (c *chip) load(o *object) (tpm2.TPMHandle, error) {
+	i := slices.IndexFunc(c.keys, func(k loadedKey) bool { return k.name == o.name })
+	if i >= 0 {
+		k := c.keys[i]
+		c.keys = append(slices.Delete(c.keys, i, i+1), k)
+		return k.handle, nil
+	}
+	c.makeRoom()
+	var k loadedKey
+	err := c.withParent(func(p parent) error {
+		if o.parent != nil && string(o.parent) != string(p.name.Buffer) {
+			return hint.Wrap(fmt.Errorf("key was made under storage primary %x, this TPM has %x: %w",
+				o.parent, p.name.Buffer, key.ErrForeign), foreignHint)
+		}
+		rsp, err := execute(c, tpm2.Load{
+			ParentHandle: tpm2.AuthHandle{Handle: p.handle, Name: p.name, Auth: c.session},
+			InPrivate:    tpm2.TPM2BPrivate{Buffer: o.private},
+			InPublic:     tpm2.BytesAs2B[tpm2.TPMTPublic](o.public),
+		})
+		if errors.Is(err, tpm2.TPMRCIntegrity) {
+			return hint.Wrap(fmt.Errorf("%w: %w", err, key.ErrForeign), foreignHint)
+		}
+		if err != nil {
+			return err
+		}
+		k = loadedKey{o.name, rsp.ObjectHandle}
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("load key: %w", err)
+	}
+	c.keys = append(c.keys, k)
+	return k.handle, nil
+}
+
+// makeRoom unloads the keys that were used longest ago until one more fits.
+func (c *chip) makeRoom() {
+	for len(c.keys) >= c.target.slots() {
+		c.flush(c.keys[0].handle)
+		c.keys = slices.Delete(c.keys, 0, 1)
+	}
+}
+
+// create makes a key under the storage primary. The PIN travels in the encrypted
+// first parameter.
+func (c *chip) create(t tpm2.TPMTPublic, pin []byte) (*object, error) {
+	c.makeRoom()
+	var o *object
+	err := c.withParent(func(p parent) error {
+		rsp, err := execute(c, tpm2.Create{
+			ParentHandle: tpm2.AuthHandle{Handle: p.handle, Name: p.name, Auth: c.session},
+			InSensitive: tpm2.TPM2BSensitiveCreate{
+				Sensitive: &tpm2.TPMSSensitiveCreate{UserAuth: tpm2.TPM2BAuth{Buffer: pin}},
+			},
+			InPublic: tpm2.New2B(t),
+		})
+		if err != nil {
+			return err
+		}
+		public, err := parsePublic(rsp.OutPublic.Bytes())
+		if err != nil {
+			return err
+		}
+		if !matches(public, t) {
+			return errors.New("the TPM made another key than it was asked for")
+		}
+		name, err := tpm2.ObjectName(public)
+		if err != nil {
+			return err
+		}
+		o = &object{string(name.Buffer), rsp.OutPublic.Bytes(), rsp.OutPrivate.Buffer, p.name.Buffer}
+		return nil
+	})
+	return o, err
+}
+
+// supports asks the TPM whether it knows an algorithm.
+func (c *chip) supports(alg key.Algorithm) (bool, error) {
+	kind := tpm2.TPMAlgECC
+	if alg.RSA() {
+		kind = tpm2.TPMAlgRSA
+	}
+	_, err := execute(c, tpm2.TestParms{Parameters: tpm2.TPMTPublicParms{Type: kind, Parameters: parameters(alg)}})
+	var code tpm2.TPMRC
+	if errors.As(err, &code) && !code.IsWarning() {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// requireAlgorithm fails with [key.ErrUnsupported], and says what would work, if
+// the TPM does not know the algorithm.
+func (c *chip) requireAlgorithm(alg key.Algorithm) error {
+	ok, err := c.supports(alg)
+	if ok || err != nil {
+		return err
+	}
+	works := "this TPM makes:"
+	for _, other := range key.Algorithms {
+		if ok, err := c.supports(other); err != nil {
+			return err
+		} else if ok {
+			works += " " + string(other)
+		}
+	}
+	return hint.Wrap(fmt.Errorf("algorithm %s: %w by this TPM", alg, key.ErrUnsupported), works)
+}

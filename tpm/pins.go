@@ -1,0 +1,95 @@
+package tpm
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"time"
+
+	"github.com/sealsmith/sealsmith/internal/atomicfile"
+	"github.com/sealsmith/sealsmith/internal/hint"
+	"github.com/sealsmith/sealsmith/internal/limits"
+	"github.com/sealsmith/sealsmith/internal/xdg"
+)
+
+// pinFile is a device's entry in tpm.json.
+type pinFile struct {
+	dir    string
+	device string
+}
+
+// devicePin is what is known about a device.
+type devicePin struct {
+	SRKName  string    `json:"srk_name"` // hexadecimal
+	PinnedAt time.Time `json:"pinned_at"`
+}
+
+func (p pinFile) path() string { return filepath.Join(p.dir, "tpm.json") }
+
+// read returns the Name pinned for the device; nil means none, and then all is
+// what there is about other devices.
+func (p pinFile) read() (name []byte, all map[string]devicePin, err error) {
+	all = map[string]devicePin{}
+	data, err := readOwn(p.path(), limits.TPMPins)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, all, nil
+	}
+	if err == nil {
+		err = decodeJSON(data, &all)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("read TPM pins: %w", err)
+	}
+	pin, found := all[p.device]
+	if !found {
+		return nil, all, nil
+	}
+	name, err = parseName(pin.SRKName)
+	if err != nil {
+		return nil, nil, hint.Wrap(fmt.Errorf("read TPM pins: %s: %w", p.path(), err),
+			"restore the file from a backup; removing the device's entry trusts the TPM anew")
+	}
+	return name, all, nil
+}
+
+// formatName writes a Name as it stands in our files.
+func formatName(name []byte) string { return hex.EncodeToString(name) }
+
+// parseName is the inverse of formatName for Names made with SHA-256: the hash's
+// identifier and the hash (TPM 2.0 part 1, section 16).
+func parseName(text string) ([]byte, error) {
+	name, err := hex.DecodeString(text)
+	if err != nil || len(name) != 2+sha256.Size || formatName(name) != text {
+		return nil, fmt.Errorf("bad Name %.80q", text)
+	}
+	return name, nil
+}
+
+// pin records a Name if the device has none yet, and returns the one that holds.
+func (p pinFile) pin(name []byte) (pinned []byte, isNew bool, err error) {
+	if err := xdg.Private(p.dir); err != nil {
+		return nil, false, fmt.Errorf("folder of TPM pins: %w", err)
+	}
+	lock, err := flock(p.path()+".lock", 0)
+	if err != nil {
+		return nil, false, err
+	}
+	defer lock.Close()
+	pinned, all, err := p.read()
+	if err != nil || pinned != nil {
+		return pinned, false, err
+	}
+	all[p.device] = devicePin{formatName(name), time.Now().UTC().Truncate(time.Second)}
+	data, err := json.MarshalIndent(all, "", "  ")
+	if err != nil {
+		return nil, false, err
+	}
+	if err := atomicfile.Write(p.path(), append(data, '\n'), 0o600); err != nil {
+		return nil, false, fmt.Errorf("write TPM pins: %w", err)
+	}
+	return name, true, nil
+}

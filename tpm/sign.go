@@ -1,0 +1,129 @@
+package tpm
+
+import (
+	"crypto"
+	"crypto/rsa"
+	"errors"
+	"fmt"
+	"math/big"
+
+	"github.com/google/go-tpm/tpm2"
+	"golang.org/x/crypto/cryptobyte"
+	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
+
+	"github.com/sealsmith/sealsmith/key"
+)
+
+// hashes are those that we sign with. SHA-1 is not among them.
+var hashes = map[crypto.Hash]tpm2.TPMIAlgHash{
+	crypto.SHA256: tpm2.TPMAlgSHA256,
+	crypto.SHA384: tpm2.TPMAlgSHA384,
+	crypto.SHA512: tpm2.TPMAlgSHA512,
+}
+
+// scheme says what TPM2_Sign must do, and refuses a digest that does not fit.
+func scheme(alg key.Algorithm, digest []byte, opts crypto.SignerOpts) (tpm2.TPMTSigScheme, error) {
+	if opts == nil || opts.HashFunc() == 0 {
+		return tpm2.TPMTSigScheme{}, fmt.Errorf("no hash was named: %w", key.ErrUsage)
+	}
+	h := opts.HashFunc()
+	id, known := hashes[h]
+	if !known {
+		return tpm2.TPMTSigScheme{}, fmt.Errorf("hash %v: %w", h, key.ErrUnsupported)
+	}
+	if len(digest) != h.Size() {
+		return tpm2.TPMTSigScheme{}, fmt.Errorf("digest of %d bytes for %v: %w", len(digest), h, key.ErrUsage)
+	}
+	pss, isPSS := opts.(*rsa.PSSOptions)
+	switch {
+	case !alg.RSA() && isPSS:
+		return tpm2.TPMTSigScheme{}, fmt.Errorf("RSA-PSS with a key of %s: %w", alg, key.ErrUsage)
+	case !alg.RSA():
+		return newScheme(tpm2.TPMAlgECDSA, id), nil
+	case !isPSS:
+		return newScheme(tpm2.TPMAlgRSASSA, id), nil
+	}
+	// The TPM chooses the salt's length, see checkPSS.
+	if s := pss.SaltLength; s != rsa.PSSSaltLengthAuto && s != rsa.PSSSaltLengthEqualsHash && s != h.Size() {
+		return tpm2.TPMTSigScheme{}, fmt.Errorf("PSS salt of %d bytes: %w", s, key.ErrUnsupported)
+	}
+	return newScheme(tpm2.TPMAlgRSAPSS, id), nil
+}
+
+func newScheme(alg tpm2.TPMAlgID, hash tpm2.TPMIAlgHash) tpm2.TPMTSigScheme {
+	return tpm2.TPMTSigScheme{Scheme: alg, Details: tpm2.NewTPMUSigScheme(alg, &tpm2.TPMSSchemeHash{HashAlg: hash})}
+}
+
+// sign makes one signature; in the steady state it is one command. auth is the
+// PIN, or nil.
+func (c *chip) sign(o *object, digest []byte, s tpm2.TPMTSigScheme, auth []byte) (*tpm2.TPMTSignature, error) {
+	var signature *tpm2.TPMTSignature
+	err := c.attempt(auth == nil, func() error {
+		handle, err := c.load(o)
+		if err != nil {
+			return err
+		}
+		return c.session.with(auth, func() error {
+			rsp, err := execute(c, tpm2.Sign{
+				KeyHandle: tpm2.AuthHandle{Handle: handle, Name: tpm2.TPM2BName{Buffer: []byte(o.name)}, Auth: c.session},
+				Digest:    tpm2.TPM2BDigest{Buffer: digest},
+				InScheme:  s,
+				// A ticket is for restricted keys only.
+				Validation: tpm2.TPMTTKHashCheck{Tag: tpm2.TPMSTHashCheck, Hierarchy: tpm2.TPMRHNull},
+			})
+			if err != nil {
+				return c.explainAuth(err)
+			}
+			signature = &rsp.Signature
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, c.explain(err)
+	}
+	return signature, nil
+}
+
+// encodeSignature turns the TPM's signature into the form of [key.Signer].
+func encodeSignature(s *tpm2.TPMTSignature, size int) ([]byte, error) {
+	switch s.SigAlg {
+	case tpm2.TPMAlgECDSA:
+		ec, err := s.Signature.ECDSA()
+		if err != nil {
+			return nil, err
+		}
+		var b cryptobyte.Builder
+		b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
+			b.AddASN1BigInt(new(big.Int).SetBytes(ec.SignatureR.Buffer))
+			b.AddASN1BigInt(new(big.Int).SetBytes(ec.SignatureS.Buffer))
+		})
+		return b.Bytes()
+	case tpm2.TPMAlgRSASSA, tpm2.TPMAlgRSAPSS:
+		raw, err := s.Signature.RSASSA()
+		if s.SigAlg == tpm2.TPMAlgRSAPSS {
+			raw, err = s.Signature.RSAPSS()
+		}
+		if err != nil {
+			return nil, err
+		}
+		if len(raw.Sig.Buffer) != size {
+			return nil, fmt.Errorf("RSA signature of %d bytes", len(raw.Sig.Buffer))
+		}
+		return raw.Sig.Buffer, nil
+	}
+	return nil, errors.New("unknown signature algorithm")
+}
+
+// checkPSS refuses a signature whose salt is not as long as the hash: some TPMs
+// take the longest salt that fits, which SSH, X.509 and Sigstore do not accept.
+func checkPSS(pub crypto.PublicKey, digest, signature []byte, opts crypto.SignerOpts) error {
+	k, isRSA := pub.(*rsa.PublicKey)
+	if _, isPSS := opts.(*rsa.PSSOptions); !isRSA || !isPSS {
+		return nil
+	}
+	want := &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: opts.HashFunc()}
+	if err := rsa.VerifyPSS(k, opts.HashFunc(), digest, signature, want); err != nil {
+		return fmt.Errorf("RSA-PSS of this TPM: salt length: %w", key.ErrUnsupported)
+	}
+	return nil
+}

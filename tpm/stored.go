@@ -1,0 +1,190 @@
+package tpm
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/google/go-tpm/tpm2"
+
+	"github.com/sealsmith/sealsmith/internal/limits"
+	"github.com/sealsmith/sealsmith/internal/xdg"
+	"github.com/sealsmith/sealsmith/key"
+)
+
+// record is NAME.json: what the key file has no room for.
+type record struct {
+	ID         key.ID    `json:"id"`
+	Created    time.Time `json:"created"`
+	ParentName string    `json:"parent_name"` // hexadecimal
+	Unattended bool      `json:"unattended"`
+}
+
+// storedKey is a key of the folder, or what is wrong with it.
+type storedKey struct {
+	info   key.Info
+	object *object
+	unfit  error // why it cannot sign, though it can be listed; nil: it can
+	err    error // why it cannot be listed; then only info.Ref is set
+}
+
+// readKey reads the files of one key. Its error names the key.
+func readKey(dir, name string) storedKey {
+	k := storedKey{info: key.Info{Ref: key.Ref{Backend: backendName, Name: name}}}
+	if err := k.read(filepath.Join(dir, name)); err != nil {
+		k.err = fmt.Errorf("key file %.80q: %w", name+keySuffix, err)
+	}
+	return k
+}
+
+// read fills in k from the files whose paths begin with base.
+func (k *storedKey) read(base string) error {
+	if !key.ValidName(k.info.Ref.Name) {
+		return fmt.Errorf("the name is no key name: %w", key.ErrUsage)
+	}
+	data, err := readOwn(base+keySuffix, limits.TPMKeyFile)
+	if err != nil {
+		return err
+	}
+	file, err := parseKeyFile(data)
+	if err != nil {
+		return err
+	}
+	if err := k.fill(file); err != nil {
+		return err
+	}
+	k.info.Comment = comment(base+publicSuffix, k.info.Ref.Name)
+	data, err = readOwn(base+recordSuffix, limits.TPMSideFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // made elsewhere
+	}
+	if err != nil {
+		return err
+	}
+	return k.addRecord(data)
+}
+
+// fill takes what the key file says about itself.
+func (k *storedKey) fill(file *keyFile) error {
+	public, err := parsePublic(file.public)
+	if err != nil {
+		return err
+	}
+	in := &k.info
+	if in.Public, err = publicKey(public); err != nil {
+		return err
+	}
+	if in.Algorithm, err = key.AlgorithmOf(in.Public); err != nil {
+		return err
+	}
+	if in.ID, err = key.NewID(in.Public); err != nil {
+		return err
+	}
+	usage, labelled := key.UsageOfLabel(public.AuthPolicy.Buffer)
+	if !labelled {
+		usage = key.SSH
+	}
+	in.Usage = usage
+	// A file that does not say whether the key has an auth value: ask for one.
+	in.Policy.PIN = file.emptyAuth == nil || !*file.emptyAuth
+	name, err := tpm2.ObjectName(public)
+	if err != nil {
+		return err
+	}
+	k.object = &object{name: string(name.Buffer), public: file.public, private: file.private}
+	k.unfit = file.fit(public)
+	return nil
+}
+
+// fit says why we cannot sign with a key that other software made.
+func (f *keyFile) fit(public *tpm2.TPMTPublic) error {
+	a := public.ObjectAttributes
+	why := ""
+	switch {
+	case !f.kind.Equal(oidLoadable) && !f.kind.Equal(oidOld):
+		why = "it must be imported first"
+	case f.parent != ownerHierarchy || f.rsaParent != nil && *f.rsaParent:
+		why = "its parent is not the ECC storage primary of the owner hierarchy"
+	case !a.SignEncrypt || a.Restricted:
+		why = "it is not made to sign"
+	case !a.UserWithAuth:
+		why = "its use needs a policy"
+	default:
+		return nil
+	}
+	return fmt.Errorf("key file: %s: %w", why, key.ErrUnsupported)
+}
+
+// addRecord takes what we wrote down when the key was made.
+func (k *storedKey) addRecord(data []byte) error {
+	var r record
+	if err := decodeJSON(data, &r); err != nil {
+		return fmt.Errorf("%s: %w", recordSuffix, err)
+	}
+	if r.ID != k.info.ID {
+		return fmt.Errorf("%s is of another key: id %.80q", recordSuffix, r.ID)
+	}
+	parent, err := parseName(r.ParentName)
+	if err != nil {
+		return fmt.Errorf("%s: %w", recordSuffix, err)
+	}
+	k.object.parent = parent
+	k.info.Created, k.info.Policy.Unattended = r.Created, r.Unattended
+	return nil
+}
+
+// comment reads the comment of an OpenSSH public key file. It decides nothing,
+// so a bad one is replaced by the key's name.
+func comment(path, name string) string {
+	data, err := readOwn(path, limits.TPMSideFile)
+	if err != nil {
+		return name
+	}
+	fields := strings.SplitN(strings.TrimSuffix(string(data), "\n"), " ", 3)
+	if len(fields) < 3 {
+		return name
+	}
+	spec := key.Spec{Name: name, Usage: key.SSH, Algorithm: key.P256, Comment: fields[2]}
+	if spec.Validate() != nil {
+		return name
+	}
+	return fields[2]
+}
+
+// readOwn reads a file that only we, or root, can have written. It fails if the
+// file has more than limit bytes.
+func readOwn(path string, limit int) ([]byte, error) {
+	if err := xdg.OwnFile(path); err != nil {
+		return nil, err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, int64(limit)+1))
+	if err == nil && len(data) > limit {
+		err = fmt.Errorf("%s has more than %d bytes", path, limit)
+	}
+	return data, err
+}
+
+// decodeJSON decodes exactly one value without unknown fields.
+func decodeJSON(data []byte, into any) error {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		return err
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return errors.New("something follows the JSON value")
+	}
+	return nil
+}
