@@ -88,7 +88,7 @@ func (s *session) uploadArtifact(ctx context.Context, subject Subject, a Artifac
 		ArtifactType:  a.Type,
 		Config:        descs[0],
 		Layers:        descs[1:],
-		Subject:       &subject.desc,
+		Subject:       subject.descriptor(),
 		Annotations:   a.Annotations,
 	})
 	if err != nil {
@@ -175,7 +175,7 @@ func (s *session) artifact(ctx context.Context, subject Subject, d v1.Hash, arti
 	if cmp.Or(m.ArtifactType, string(m.Config.MediaType)) != artifactType {
 		return Artifact{}, errOtherType
 	}
-	if m.Subject == nil || m.Subject.Digest != subject.desc.Digest {
+	if m.Subject == nil || m.Subject.Digest != subject.digest {
 		return Artifact{}, fmt.Errorf("%w: its subject is another image", errMalformed)
 	}
 	if len(m.Layers) != 1 || checkDescriptor(m.Layers[0]) != nil || m.Layers[0].Size > limits.OCIArtifact {

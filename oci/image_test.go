@@ -102,13 +102,12 @@ func TestBuild(t *testing.T) {
 func TestBuildIsReproducible(t *testing.T) {
 	want := build(t, options(t)).Digest()
 	for name, change := range map[string]func(o *BuildOptions){
-		"another folder":     func(*BuildOptions) {},
-		"another order":      func(o *BuildOptions) { slices.Reverse(o.Inputs) },
-		"another time zone":  func(o *BuildOptions) { o.Epoch = o.Epoch.In(time.FixedZone("elsewhere", -7*3600)) },
-		"part of a second":   func(o *BuildOptions) { o.Epoch = o.Epoch.Add(999 * time.Millisecond) },
-		"monotonic clock":    func(o *BuildOptions) { now := time.Now(); o.Epoch = now.Add(o.Epoch.Sub(now)) },
-		"one processor":      func(*BuildOptions) { t.Setenv("GOMAXPROCS", "1") },
-		"temporary elsehere": func(*BuildOptions) { t.Setenv("TMPDIR", t.TempDir()) },
+		"another folder":      func(*BuildOptions) {},
+		"another order":       func(o *BuildOptions) { slices.Reverse(o.Inputs) },
+		"another time zone":   func(o *BuildOptions) { o.Epoch = o.Epoch.In(time.FixedZone("elsewhere", -7*3600)) },
+		"part of a second":    func(o *BuildOptions) { o.Epoch = o.Epoch.Add(999 * time.Millisecond) },
+		"monotonic clock":     func(o *BuildOptions) { now := time.Now(); o.Epoch = now.Add(o.Epoch.Sub(now)) },
+		"temporary elsewhere": func(*BuildOptions) { t.Setenv("TMPDIR", t.TempDir()) },
 	} {
 		o := options(t)
 		change(&o)
@@ -152,9 +151,9 @@ func TestBuildSharesEqualLayers(t *testing.T) {
 }
 
 func TestBuildRefuses(t *testing.T) {
+	file := []File{{Path: "/a", Source: writeFile(t, "x")}}
 	temp := t.TempDir()
 	t.Setenv("TMPDIR", temp)
-	file := []File{{Path: "/a", Source: writeFile(t, "x")}}
 	before1970, after9999 := time.Unix(-1, 0), time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC)
 	for name, o := range map[string]BuildOptions{
 		"no input":         {},
@@ -170,7 +169,7 @@ func TestBuildRefuses(t *testing.T) {
 			t.Errorf("%s: got %v, %v", name, image, err)
 		}
 	}
-	if left, err := os.ReadDir(temp); err != nil || len(left) > 2 { // the folders of writeFile
+	if left, err := os.ReadDir(temp); err != nil || len(left) != 0 {
 		t.Errorf("temporary files left: %v, %v", left, err)
 	}
 }

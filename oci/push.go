@@ -39,7 +39,7 @@ func (c *Client) Push(ctx context.Context, ref string, i *Image, progress func(d
 	if err := s.push(ctx, i, tag, newMeter(i, progress)); err != nil {
 		return Subject{}, fmt.Errorf("push to %s: %w", repo, err)
 	}
-	return Subject{repo, i.index().desc}, nil
+	return newSubject(repo, i.index().desc), nil
 }
 
 // parseTarget reads where to push; tag is nil if none is given.

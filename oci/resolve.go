@@ -8,26 +8,37 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/internal/limits"
 )
 
 // Subject is an image, or an index of images, in a registry: a repository, and a
-// descriptor whose digest was computed from what the registry has.
+// digest that was computed from what the registry has. Subjects can be compared.
 type Subject struct {
-	repo name.Repository
-	desc v1.Descriptor
+	repo      name.Repository
+	mediaType types.MediaType
+	size      int64
+	digest    v1.Hash
+}
+
+func newSubject(repo name.Repository, d v1.Descriptor) Subject {
+	return Subject{repo, d.MediaType, d.Size, d.Digest}
 }
 
 // String is the subject's only name: "registry/repository@sha256:…".
 func (s Subject) String() string { return s.ref().Name() }
 
 // Digest is "sha256:" and 64 lower-case hexadecimal digits.
-func (s Subject) Digest() string { return s.desc.Digest.String() }
+func (s Subject) Digest() string { return s.digest.String() }
 
 // Repository is the registry and the repository, without the digest.
 func (s Subject) Repository() string { return s.repo.Name() }
+
+func (s Subject) descriptor() *v1.Descriptor {
+	return &v1.Descriptor{MediaType: s.mediaType, Size: s.size, Digest: s.digest}
+}
 
 func (s Subject) ref() name.Digest { return s.repo.Digest(s.Digest()) }
 
@@ -48,7 +59,7 @@ func (c *Client) Resolve(ctx context.Context, ref string) (Subject, error) {
 	if err != nil {
 		return Subject{}, fmt.Errorf("resolve %s: %w", parsed, err)
 	}
-	return Subject{parsed.Context(), m.desc}, nil
+	return newSubject(parsed.Context(), m.desc), nil
 }
 
 // Images lists the images of an index, in its order; a subject that is an image
@@ -78,7 +89,7 @@ func (c *Client) Images(ctx context.Context, index Subject) ([]Subject, error) {
 		if err != nil {
 			return nil, fmt.Errorf("list images of %s: %w", index, err)
 		}
-		images = append(images, Subject{index.repo, image.desc})
+		images = append(images, newSubject(index.repo, image.desc))
 	}
 	return images, nil
 }

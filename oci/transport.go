@@ -129,13 +129,14 @@ func (g *guard) send(r *http.Request) (*http.Response, error) {
 		last = resp
 		return struct{}{}, retryAnswer(resp)
 	}, backoff.WithBackOff(g.wait()), backoff.WithMaxTries(limits.RegistryTries))
-	if last != nil && r.Context().Err() == nil {
-		return last, nil // an error status, too, is an answer
-	}
-	if last != nil {
+	switch {
+	case last == nil:
+		return nil, err
+	case err != nil && r.Context().Err() != nil: // canceled while it waited
 		last.Body.Close()
+		return nil, err
 	}
-	return nil, err
+	return last, nil // an error status, too, is an answer
 }
 
 // repeatable: the parts of an upload are not, because a registry may have stored
