@@ -1,0 +1,87 @@
+package prompt
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/sealsmith/sealsmith/internal/secret"
+)
+
+// The test binary is also the fake pinentry and the fake SSH_ASKPASS: this
+// variable says how it behaves.
+const role = "SEALSMITH_TEST_PROMPT"
+
+func TestMain(m *testing.M) {
+	switch kind, rest, _ := strings.Cut(os.Getenv(role), ":"); kind {
+	case "pinentry":
+		pinentryMain(rest)
+	case "askpass":
+		askpassMain(rest)
+	default:
+		secret.OnLeak(func(size int) { panic(fmt.Sprintf("a secret of %d bytes was never wiped", size)) })
+		os.Exit(m.Run())
+	}
+}
+
+// pinentryMain speaks like pinentry and answers GETPIN and CONFIRM with lines
+// separated by "|". It logs what it was told into the file TEST_LOG.
+func pinentryMain(answer string) {
+	log, err := os.OpenFile(os.Getenv("TEST_LOG"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		os.Exit(1)
+	}
+	fmt.Println("OK Pleased to meet you")
+	in := bufio.NewScanner(os.Stdin)
+	for in.Scan() {
+		line := in.Text()
+		fmt.Fprintln(log, line)
+		switch word, _, _ := strings.Cut(line, " "); {
+		case word == "OPTION" && strings.Contains(line, "ttytype"):
+			fmt.Println("ERR 83886254 Unknown option <Pinentry>")
+		case word != "GETPIN" && word != "CONFIRM":
+			fmt.Println("OK")
+		case answer == "hang":
+			fmt.Fprintln(log, "pid", os.Getpid())
+			time.Sleep(time.Hour)
+		case answer == "die":
+			os.Exit(7)
+		case answer == "stay":
+			signalIgnoringWait()
+		default:
+			for part := range strings.SplitSeq(answer, "|") {
+				fmt.Println(part)
+			}
+		}
+	}
+}
+
+// signalIgnoringWait answers, then ignores that its input ends.
+func signalIgnoringWait() {
+	fmt.Println("OK")
+	io.Copy(io.Discard, os.Stdin)
+	time.Sleep(time.Hour)
+}
+
+// askpassMain prints its answer and leaves with the status in front of it.
+func askpassMain(answer string) {
+	if path := os.Getenv("TEST_LOG"); path != "" {
+		text := os.Getenv("SSH_ASKPASS_PROMPT") + "\n" + strings.Join(os.Args[1:], "|")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			os.Exit(9)
+		}
+	}
+	if answer == "hang" {
+		time.Sleep(time.Hour)
+	}
+	status, text, _ := strings.Cut(answer, ",")
+	fmt.Print(strings.ReplaceAll(text, "|", "\n"))
+	if status != "0" {
+		syscall.Exit(1)
+	}
+}

@@ -1,0 +1,331 @@
+package prompt
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/sealsmith/sealsmith/internal/hint"
+	"github.com/sealsmith/sealsmith/internal/secret"
+)
+
+var question = Prompt{
+	Title: `Sign with the key "release"`,
+	Error: "Wrong PIN, 2 tries left",
+	Facts: []Line{{"Key", "tpm/release"}, {"Subject", "100%\u202e\nKey: other"}},
+	Claims: []Line{
+		{"Subject", "image.tar\nKey: trusted"},
+		{"Comment", strings.Repeat("ä", 200)},
+	},
+}
+
+func TestText(t *testing.T) {
+	want := `Wrong PIN, 2 tries left
+
+Sign with the key "release"
+
+Key: tpm/release
+Subject: "100%\u202e\nKey: other"
+
+The program says:
+Subject: "image.tar\nKey: trusted"
+Comment: "` + strings.Repeat("ä", 7) + `"...`
+	if got := question.Text(31); got != strings.Replace(want, strings.Repeat("ä", 7), strings.Repeat("ä", 15), 1) {
+		t.Errorf("got:\n%s\nwant:\n%s", got, want)
+	}
+	for _, r := range question.Text(1 << 20) {
+		if r != '\n' && !strconv.IsPrint(r) {
+			t.Errorf("the text has the character %U", r)
+		}
+	}
+}
+
+// fake makes this test binary a pinentry or askpass with the given behaviour.
+func fake(t *testing.T, behaviour string) (program, log string) {
+	t.Helper()
+	log = filepath.Join(t.TempDir(), "log")
+	t.Setenv(role, behaviour)
+	t.Setenv("TEST_LOG", log)
+	t.Setenv("TERM", "xterm")
+	t.Setenv("GORACE", "atexit_sleep_ms=0")
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return program, log
+}
+
+// answers is a table row for both kinds of programs.
+type answers struct {
+	name, behaviour string
+	pin             string // empty: refused with err
+	confirmed       bool
+	err             error
+}
+
+func (c answers) run(t *testing.T, p Prompter) {
+	t.Helper()
+	pin, err := p.PIN(t.Context(), question)
+	if c.pin == "" {
+		if !errors.Is(err, c.err) {
+			t.Errorf("PIN: %v, want %v", err, c.err)
+		}
+	} else {
+		wantPIN(t, pin, err, c.pin)
+	}
+	err = p.Confirm(t.Context(), question)
+	if (err == nil) != c.confirmed || err != nil && c.err != nil && !errors.Is(err, c.err) {
+		t.Errorf("confirm: %v, want %v, %v", err, c.confirmed, c.err)
+	}
+}
+
+func wantPIN(t *testing.T, pin *secret.Buffer, err error, want string) {
+	t.Helper()
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer pin.Wipe()
+	if err := pin.Use(func(got []byte) error {
+		if string(got) != want {
+			t.Errorf("PIN %q, want %q", got, want)
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestPinentry(t *testing.T) {
+	long := strings.Repeat("x", 256)
+	for _, c := range []answers{
+		{"typed", "D 1234|OK", "1234", false, nil},
+		{"escapes", "D %25%0a%C3%A4 |OK", "%\nä ", false, nil},
+		{"two parts, comments, status", "# hello|S PASSWORD_FROM_CACHE|D 12|D 34|OK done", "1234", false, nil},
+		{"nothing typed", "OK", "", true, ErrCancelled},
+		{"cancelled", "ERR 83886179 Operation cancelled <Pinentry>", "", false, ErrCancelled},
+		{"closed", "ERR 83886278 Fully cancelled", "", false, ErrCancelled},
+		{"not confirmed", "ERR 83886194 Not confirmed", "", false, ErrCancelled},
+		{"timeout", "ERR 83886142 Timeout", "", false, ErrCancelled},
+		{"no terminal", "ERR 83918950 Inappropriate ioctl for device", "", false, ErrUnavailable},
+		{"longest PIN", "D " + long[:255] + "|OK", long[:255], false, nil},
+		{"long PIN", "D " + long + "|OK", "", false, errLongPIN},
+		{"endless line", "D " + strings.Repeat(long, 5) + "|OK", "", false, ErrUnavailable},
+		{"endless lines", strings.Repeat("S x|", 65) + "OK", "", false, ErrUnavailable},
+		{"cut escape", "D 12%2|OK", "", false, ErrUnavailable},
+		{"bad escape", "D 12%zz|OK", "", false, ErrUnavailable},
+		{"bad error code", "ERR x", "", false, ErrUnavailable},
+		{"error zero", "ERR 0 no error", "", false, ErrUnavailable},
+		{"inquiry", "INQUIRE QUALITY 1234|OK", "", false, ErrUnavailable},
+		{"unknown word", "HELLO|OK", "", false, ErrUnavailable},
+		{"dies", "die", "", false, ErrUnavailable},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			program, _ := fake(t, "pinentry:"+c.behaviour)
+			if c.name == "long PIN" || c.name == "longest PIN" {
+				// A data line for CONFIRM is an error of another kind.
+				pin, err := New(program).PIN(t.Context(), question)
+				if c.pin == "" && !errors.Is(err, c.err) {
+					t.Errorf("got %v, want %v", err, c.err)
+				} else if c.pin != "" {
+					wantPIN(t, pin, err, c.pin)
+				}
+				return
+			}
+			c.run(t, New(program))
+		})
+	}
+}
+
+// TestPinentryIsTold checks what reaches pinentry.
+func TestPinentryIsTold(t *testing.T) {
+	program, log := fake(t, "pinentry:OK")
+	t.Setenv("GPG_TTY", "/dev/pts/x")
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Second)
+	defer cancel()
+	if err := New(program).Confirm(ctx, question); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := string(data)
+	for _, want := range []string{
+		"OPTION ttyname=/dev/pts/x\n", "OPTION ttytype=xterm\n", "SETTIMEOUT 99\n", "SETERROR Wrong PIN, 2 tries left\n",
+		`SETDESC Sign with the key "release"%0A%0AKey: tpm/release%0ASubject: "100%25\u202e\nKey: other"%0A%0AThe program says:%0A`,
+		"CONFIRM\n",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("pinentry was not told %q; it was told:\n%s", want, got)
+		}
+	}
+}
+
+func TestPinentryLongQuestion(t *testing.T) {
+	program, log := fake(t, "pinentry:OK")
+	q := Prompt{Title: "Sign"}
+	for range 10 {
+		q.Facts = append(q.Facts, Line{"Subject", strings.Repeat("%", 500)})
+	}
+	if err := New(program).Confirm(t.Context(), q); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(data), "Subject"); n != 10 {
+		t.Errorf("%d of 10 lines are shown", n)
+	}
+	for range 100 {
+		q.Facts = append(q.Facts, Line{"Subject", "x"})
+	}
+	if err := New(program).Confirm(t.Context(), q); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("a question that cannot be shown: %v", err)
+	}
+}
+
+// TestPinentryIsKilled: the client is gone, so is the dialog.
+func TestPinentryIsKilled(t *testing.T) {
+	program, log := fake(t, "pinentry:hang")
+	cause := errors.New("client is gone")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	done := make(chan error)
+	go func() { _, err := New(program).PIN(ctx, question); done <- err }()
+	pid := waitFor(t, func() (int, bool) {
+		data, err := os.ReadFile(log)
+		_, text, found := strings.Cut(string(data), "pid ")
+		if err != nil || !strings.HasSuffix(text, "\n") || !found {
+			return 0, false
+		}
+		pid, err := strconv.Atoi(strings.TrimSpace(text))
+		return pid, err == nil
+	})
+	cancel(cause)
+	if err := <-done; !errors.Is(err, cause) {
+		t.Errorf("got %v", err)
+	}
+	if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
+		t.Errorf("pinentry still runs: %v", err)
+	}
+}
+
+// waitFor polls for something that another process does.
+func waitFor[T any](t *testing.T, f func() (T, bool)) T {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if v, ok := f(); ok {
+			return v
+		}
+	}
+	t.Fatal("it never happened")
+	panic("unreachable")
+}
+
+func TestPinentryThatStays(t *testing.T) {
+	program, _ := fake(t, "pinentry:stay")
+	if err := New(program).Confirm(t.Context(), question); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAskpass(t *testing.T) {
+	for _, c := range []answers{
+		{"typed", "0,1234|", "1234", false, nil},
+		{"only the first line", "0,12 34|more", "12 34", false, nil},
+		{"yes", "0,YES", "YES", true, nil},
+		{"silent", "0,", "", true, ErrCancelled},
+		{"cancelled", "1,1234", "", false, ErrCancelled},
+		{"longest", "0," + strings.Repeat("x", 255) + "|", strings.Repeat("x", 255), false, nil},
+		{"too long", "0," + strings.Repeat("x", 256) + "|", "", false, errLongPIN},
+		{"endless", "0," + strings.Repeat("x", 5000), "", false, errLongPIN},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			program, _ := fake(t, "askpass:"+c.behaviour)
+			c.run(t, &askpass{program})
+		})
+	}
+	t.Run("hangs", func(t *testing.T) {
+		program, log := fake(t, "askpass:hang")
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- (&askpass{program}).Confirm(ctx, question) }()
+		text := waitFor(t, func() (string, bool) {
+			data, err := os.ReadFile(log)
+			return string(data), err == nil && len(data) > 0
+		})
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		if want := "confirm\n" + question.Text(200); text != want {
+			t.Errorf("askpass was told %q, want %q", text, want)
+		}
+	})
+	t.Run("missing", func(t *testing.T) {
+		err := (&askpass{"/nonexistent"}).Confirm(t.Context(), question)
+		if !errors.Is(err, ErrUnavailable) || !errors.Is(err, fs.ErrNotExist) || len(hint.Of(err)) != 1 {
+			t.Errorf("got %v, hints %q", err, hint.Of(err))
+		}
+	})
+}
+
+func TestNew(t *testing.T) {
+	dir := t.TempDir()
+	pinentry := filepath.Join(dir, "pinentry")
+	if err := os.WriteFile(pinentry, []byte("#!/bin/sh\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name, setting string
+		env           map[string]string
+		want          Prompter
+	}{
+		{"nothing", "", nil, nobody{}},
+		{"setting", "/opt/pinentry", nil, &assuanPrompter{"/opt/pinentry"}},
+		{"X11", "", map[string]string{"DISPLAY": ":0", "SSH_ASKPASS": "/a"}, &assuanPrompter{pinentry}},
+		{"Wayland", "", map[string]string{"WAYLAND_DISPLAY": "wayland-0"}, &assuanPrompter{pinentry}},
+		{"terminal", "", map[string]string{"GPG_TTY": "/dev/tty1"}, &assuanPrompter{pinentry}},
+		{"no pinentry", "", map[string]string{"DISPLAY": ":0", "PATH": "/nonexistent", "SSH_ASKPASS": "/a"}, &askpass{"/a"}},
+		{"askpass", "", map[string]string{"SSH_ASKPASS": "/a"}, &askpass{"/a"}},
+		{"askpass never", "", map[string]string{"SSH_ASKPASS": "/a", "SSH_ASKPASS_REQUIRE": "never"}, nobody{}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Setenv("PATH", dir)
+			for _, name := range []string{"DISPLAY", "WAYLAND_DISPLAY", "GPG_TTY", "SSH_ASKPASS", "SSH_ASKPASS_REQUIRE"} {
+				t.Setenv(name, c.env[name])
+			}
+			if path := c.env["PATH"]; path != "" {
+				t.Setenv("PATH", path)
+			}
+			got := New(c.setting)
+			same := got == c.want
+			switch want := c.want.(type) {
+			case *assuanPrompter:
+				g, ok := got.(*assuanPrompter)
+				same = ok && *g == *want
+			case *askpass:
+				g, ok := got.(*askpass)
+				same = ok && *g == *want
+			}
+			if !same {
+				t.Errorf("got %#v, want %#v", got, c.want)
+			}
+		})
+	}
+	err := nobody{}.Confirm(t.Context(), question)
+	if _, pinErr := (nobody{}).PIN(t.Context(), question); !errors.Is(err, ErrUnavailable) || !errors.Is(pinErr, ErrUnavailable) {
+		t.Errorf("nobody answered %v, %v", err, pinErr)
+	}
+	if len(hint.Of(err)) == 0 {
+		t.Error("no advice")
+	}
+}
