@@ -42,31 +42,51 @@ func (r *Ring) Signer(ctx context.Context, id ID) (Signer, error) {
 // and did not answer: a name must never mean another key because a device is
 // away.
 func (r *Ring) Resolve(ctx context.Context, ref Ref) (Signer, error) {
-	signers, err := r.signers(ctx)
-	var found []Signer
-	for _, s := range signers {
-		if ref.Matches(s.Info()) {
-			found = append(found, s)
+	signers, failed := r.signers(ctx)
+	i, err := find(len(signers), func(i int) Info { return signers[i].Info() }, failed, ref)
+	if err != nil {
+		return nil, err
+	}
+	return signers[i], nil
+}
+
+// Find is [Ring.Resolve] for keys that were listed before; failed is the error
+// of that listing.
+func Find(infos []Info, failed error, ref Ref) (Info, error) {
+	i, err := find(len(infos), func(i int) Info { return infos[i] }, failed, ref)
+	if err != nil {
+		return Info{}, err
+	}
+	return infos[i], nil
+}
+
+// find is the index of the one key, of n, that a reference names.
+func find(n int, info func(int) Info, failed error, ref Ref) (int, error) {
+	var found []int
+	for i := range n {
+		if ref.Matches(info(i)) {
+			found = append(found, i)
 		}
 	}
 	// A whole ID names one public key whatever another backend holds.
 	if len(found) == 1 && len(ref.ID) == 64 {
 		return found[0], nil
 	}
-	if err != nil {
-		return nil, fmt.Errorf("look for key %q: %w", ref, err)
+	if failed != nil {
+		return 0, fmt.Errorf("look for key %q: %w", ref, failed)
 	}
 	switch len(found) {
 	case 0:
-		return nil, hint.Wrap(fmt.Errorf("key %q: %w", ref, ErrNotFound), "see the keys with: sealsmith key list")
+		return 0, hint.Wrap(fmt.Errorf("key %q: %w", ref, ErrNotFound), "see the keys with: sealsmith key list")
 	case 1:
 		return found[0], nil
 	}
 	names := make([]string, len(found))
-	for i, s := range found {
-		names[i] = s.Info().Ref.String()
+	for i, index := range found {
+		in := info(index)
+		names[i] = in.Ref.String()
 	}
-	return nil, hint.Wrap(fmt.Errorf("key %q: %w", ref, ErrAmbiguous), "say which: "+strings.Join(names, ", "))
+	return 0, hint.Wrap(fmt.Errorf("key %q: %w", ref, ErrAmbiguous), "say which: "+strings.Join(names, ", "))
 }
 
 // Create makes a key in the first backend that can make one.

@@ -18,6 +18,8 @@ const (
 	Malformed        Reason = "malformed signature"
 	WrongKey         Reason = "wrong key"
 	ChangedFile      Reason = "changed file"
+	MissingFile      Reason = "missing file"
+	ExtraFile        Reason = "extra file"
 	InvalidSignature Reason = "invalid signature"
 	WrongNamespace   Reason = "wrong namespace"
 	WrongStatement   Reason = "wrong statement"
