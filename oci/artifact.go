@@ -178,7 +178,7 @@ func (s *session) artifact(ctx context.Context, subject Subject, d v1.Hash, arti
 	if m.Subject == nil || m.Subject.Digest != subject.digest {
 		return Artifact{}, fmt.Errorf("%w: its subject is another image", errMalformed)
 	}
-	if len(m.Layers) != 1 || checkDescriptor(m.Layers[0]) != nil || m.Layers[0].Size > limits.OCIArtifact {
+	if len(m.Layers) != 1 || !isSHA256(m.Layers[0].Digest) || m.Layers[0].Size > limits.OCIArtifact {
 		return Artifact{}, fmt.Errorf("%w: it does not have one blob of at most %d bytes", errMalformed, limits.OCIArtifact)
 	}
 	data, err := s.blob(ctx, m.Layers[0])

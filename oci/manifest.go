@@ -27,7 +27,7 @@ func parseIndex(raw []byte) (*v1.IndexManifest, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &index, nil
+	return &index, checkDescriptors(index.Manifests)
 }
 
 // parseManifest reads an image manifest (image-spec manifest.md), of an image or
@@ -38,7 +38,11 @@ func parseManifest(raw []byte) (*v1.Manifest, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &m, nil
+	all := append([]v1.Descriptor{m.Config}, m.Layers...)
+	if m.Subject != nil {
+		all = append(all, *m.Subject)
+	}
+	return &m, checkDescriptors(all)
 }
 
 // parse decodes a document and refuses one that two readers could take for two
@@ -74,10 +78,17 @@ func parse(raw []byte, into any, manifest bool, mediaTypes ...types.MediaType) e
 	return nil
 }
 
-// checkDescriptor refuses a descriptor without a usable digest and size.
-func checkDescriptor(d v1.Descriptor) error {
-	if d.Digest.Algorithm != "sha256" || d.Size < 0 {
-		return fmt.Errorf("descriptor with digest %.80q and size %d: %w", d.Digest, d.Size, ErrInvalid)
+// checkDescriptors refuses a list with a descriptor that has no digest or no
+// size.
+func checkDescriptors(list []v1.Descriptor) error {
+	for _, d := range list {
+		if d.Digest.Hex == "" || d.Size < 0 {
+			return fmt.Errorf("descriptor with digest %.80q and size %d: %w", d.Digest, d.Size, ErrInvalid)
+		}
 	}
 	return nil
 }
+
+// isSHA256 says whether we can compute the digest: there are others, and nobody
+// uses them.
+func isSHA256(h v1.Hash) bool { return h.Algorithm == "sha256" }

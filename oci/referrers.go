@@ -137,7 +137,7 @@ func appendReferrers(found []v1.Hash, raw []byte) ([]v1.Hash, error) {
 		return nil, fmt.Errorf("list of referrers: %w", err)
 	}
 	for _, d := range index.Manifests {
-		if checkDescriptor(d) == nil {
+		if isSHA256(d.Digest) {
 			found = append(found, d.Digest)
 		}
 	}

@@ -81,9 +81,6 @@ func (c *Client) Images(ctx context.Context, index Subject) ([]Subject, error) {
 	}
 	var images []Subject
 	for _, d := range m.index.Manifests {
-		if err := checkDescriptor(d); err != nil {
-			return nil, fmt.Errorf("list images of %s: %w", index, err)
-		}
 		// Fetched, because the index only claims size and media type.
 		image, err := s.parsed(ctx, index.repo.Digest(d.Digest.String()))
 		if err != nil {

@@ -1,0 +1,371 @@
+package oci
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/sealsmith/sealsmith/internal/ocitest"
+)
+
+// answer makes a fault: an answer to requests whose path contains the text.
+func answer(path string, f http.HandlerFunc) ocitest.Fault {
+	return func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.Contains(r.URL.Path, path) || r.Method != http.MethodGet {
+			return false
+		}
+		f(w, r)
+		return true
+	}
+}
+
+// document answers with a JSON document.
+func document(mediaType types.MediaType, text string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", string(mediaType))
+		io.WriteString(w, text)
+	}
+}
+
+// endless answers with a body that never ends.
+func endless(mediaType types.MediaType) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", string(mediaType))
+		page := []byte(strings.Repeat(" ", 64<<10))
+		for r.Context().Err() == nil {
+			if _, err := w.Write(page); err != nil {
+				return
+			}
+		}
+	}
+}
+
+// pushedBehind pushes the small image, attaches to it, and serves the registry
+// with a fault from then on.
+func pushedBehind(t *testing.T, fault ocitest.Fault) Subject {
+	t.Helper()
+	var broken atomic.Bool
+	host := ocitest.Serve(t, ocitest.Faulty(ocitest.Handler(true), func(w http.ResponseWriter, r *http.Request) bool {
+		return broken.Load() && fault(w, r)
+	}))
+	client := newTestClient()
+	subject := pushed(t, client, host)
+	if _, err := client.Attach(t.Context(), subject, signature("alice")); err != nil {
+		t.Fatal(err)
+	}
+	broken.Store(true)
+	return subject
+}
+
+func TestHostileManifests(t *testing.T) {
+	const empty = `{"schemaVersion":2,"config":{"mediaType":"a/b","size":2,"digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"},"layers":[]}`
+	for name, f := range map[string]http.HandlerFunc{
+		"not JSON":              document(types.OCIImageIndex, "index"),
+		"data after it":         document(types.OCIManifestSchema1, empty+"{}"),
+		"no schema version":     document(types.OCIManifestSchema1, `{"config":{}}`),
+		"manifest as index":     document(types.OCIImageIndex, empty),
+		"index as manifest":     document(types.OCIManifestSchema1, `{"schemaVersion":2,"manifests":[]}`),
+		"index and manifest":    document(types.OCIImageIndex, `{"schemaVersion":2,"manifests":[],"layers":[]}`),
+		"other media type":      document(types.OCIManifestSchema1, strings.Replace(empty, "{", `{"mediaType":"`+string(types.DockerManifestSchema2)+`",`, 1)),
+		"schema 1":              document(types.DockerManifestSchema1Signed, empty),
+		"unknown media type":    document("text/html", "<html>"),
+		"too large":             document(types.OCIImageIndex, `{"schemaVersion":2,"manifests":[]}`+strings.Repeat(" ", 4<<20)),
+		"endless":               endless(types.OCIImageIndex),
+		"announces 1 TB":        func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Content-Length", "1000000000000") },
+		"huge header":           func(w http.ResponseWriter, r *http.Request) { w.Header().Set("X", strings.Repeat("x", 100<<10)) },
+		"redirects for ever":    func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path+"/", 307) },
+		"redirect to plain far": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://example.org/", 307) },
+		"redirect to a file":    func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "file:///etc/passwd", 307) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			subject := pushedBehind(t, answer("/manifests/", f))
+			want := ErrInvalid
+			if name == "huge header" {
+				want = ErrUnreachable
+			}
+			if got, err := newTestClient().Resolve(t.Context(), subject.Repository()+":v1"); !errors.Is(err, want) || len(err.Error()) > 500 {
+				t.Errorf("by tag: %v, %v", got, err)
+			}
+			if got, err := newTestClient().Resolve(t.Context(), subject.String()); !errors.Is(err, want) || len(err.Error()) > 500 {
+				t.Errorf("by digest: %v, %v", got, err)
+			}
+			if got, err := newTestClient().Attached(t.Context(), subject, bundleType); !errors.Is(err, want) && !errors.Is(err, ErrNotAttached) {
+				t.Errorf("attached: %v, %v", got, err)
+			}
+		})
+	}
+}
+
+func TestHostileReferrers(t *testing.T) {
+	list := func(entries int) string {
+		var all []string
+		for i := range entries {
+			all = append(all, fmt.Sprintf(`{"mediaType":"a/b","size":1,"digest":"sha256:%064x"}`, i))
+		}
+		return `{"schemaVersion":2,"manifests":[` + strings.Join(all, ",") + `]}`
+	}
+	page := func(link, text string) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Link", link)
+			document(types.OCIImageIndex, text)(w, r)
+		}
+	}
+	for name, test := range map[string]struct {
+		answer http.HandlerFunc
+		want   error
+	}{
+		"not JSON":           {document(types.OCIImageIndex, "referrers"), ErrInvalid},
+		"a manifest":         {document(types.OCIImageIndex, `{"schemaVersion":2,"config":{}}`), ErrInvalid},
+		"too many":           {document(types.OCIImageIndex, list(300)), ErrInvalid},
+		"endless body":       {endless(types.OCIImageIndex), ErrInvalid},
+		"endless pages":      {page("<?n=next>; rel=next", list(1)), ErrInvalid},
+		"page far away":      {page(`<https://example.org/v2/>; rel="next"`, list(1)), ErrInvalid},
+		"page elsewhere":     {page(`<http://127.0.0.1:1/>; rel="next"`, list(1)), ErrInvalid},
+		"page nowhere":       {page("<http://%zz>; rel=next", list(1)), ErrInvalid},
+		"redirect elsewhere": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://127.0.0.1:1/", 307) }, ErrInvalid},
+		"error":              {func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusInternalServerError) }, ErrUnreachable},
+		"teapot":             {func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusTeapot) }, ErrInvalid},
+		"dangling":           {document(types.OCIImageIndex, list(3)), ErrNotAttached},
+		"foreign digest":     {document(types.OCIImageIndex, `{"schemaVersion":2,"manifests":[{"digest":"sha512:`+strings.Repeat("0", 128)+`"}]}`), ErrNotAttached},
+		"no digest":          {document(types.OCIImageIndex, `{"schemaVersion":2,"manifests":[{}]}`), ErrInvalid},
+		"web page":           {document("text/html", "<html>"), ErrNotAttached}, // no referrers API
+	} {
+		t.Run(name, func(t *testing.T) {
+			subject := pushedBehind(t, answer("/referrers/", test.answer))
+			if got, err := newTestClient().Attached(t.Context(), subject, bundleType); !errors.Is(err, test.want) || len(err.Error()) > 1000 {
+				t.Errorf("got %v, %v; want %v", got, err, test.want)
+			}
+		})
+	}
+}
+
+// TestReferrersPages: pages are followed to the last, repetitions dropped.
+func TestReferrersPages(t *testing.T) {
+	registry := ocitest.Handler(true)
+	client := newTestClient()
+	var pages []string
+	host := ocitest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.URL.Path, "/referrers/") {
+			page := r.URL.Query().Get("page")
+			pages = append(pages, page)
+			if next := map[string]string{"": "2", "2": "3"}[page]; next != "" {
+				w.Header().Add("Link", `<http://`+r.Host+`/first>; rel="first"`)
+				w.Header().Add("Link", fmt.Sprintf(`</last>; rel=last, <%s?page=%s>; title="x"; rel="next"`, r.URL.Path, next))
+			}
+		}
+		registry.ServeHTTP(w, r)
+	}))
+	subject := pushed(t, client, host)
+	if _, err := client.Attach(t.Context(), subject, signature("alice")); err != nil {
+		t.Fatal(err)
+	}
+	pages = nil
+	got, err := client.Attached(t.Context(), subject, bundleType)
+	if err != nil || len(got) != 1 || !slices.Equal(pages, []string{"", "2", "3"}) {
+		t.Errorf("%v, %v, pages %q", got, err, pages)
+	}
+}
+
+func TestHostileBlobs(t *testing.T) {
+	for name, test := range map[string]struct {
+		answer http.HandlerFunc
+		want   error
+	}{
+		"other bytes": {document("a/b", "ALICE"), ErrInvalid},
+		"more bytes":  {document("a/b", "alice and more"), ErrInvalid},
+		"fewer bytes": {document("a/b", "ali"), ErrInvalid},
+		"endless":     {endless("a/b"), ErrInvalid},
+		"gone":        {func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusNotFound) }, ErrNotAttached},
+		"cut off": {func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Length", "5")
+			io.WriteString(w, "ali")
+		}, ErrUnreachable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			subject := pushedBehind(t, answer("/blobs/", test.answer))
+			if got, err := newTestClient().Attached(t.Context(), subject, bundleType); !errors.Is(err, test.want) {
+				t.Errorf("got %v, %v; want %v", got, err, test.want)
+			}
+		})
+	}
+}
+
+// TestCredentialsStayHome: a blob may be stored at another host, which gets no
+// credentials; no other host gets them either.
+func TestCredentialsStayHome(t *testing.T) {
+	const login = "alice:secret"
+	var mu sync.Mutex
+	seen := map[string][]string{} // host: Authorization headers
+	note := func(r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		seen[r.Host] = append(seen[r.Host], r.Header.Get("Authorization"))
+	}
+	registry := ocitest.Handler(true)
+	storage := ocitest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		note(r)
+		registry.ServeHTTP(w, r)
+	}))
+	host := ocitest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		note(r)
+		switch {
+		case r.Header.Get("Authorization") != "Basic "+base64.StdEncoding.EncodeToString([]byte(login)):
+			w.Header().Set("WWW-Authenticate", `Basic realm="registry"`)
+			w.WriteHeader(http.StatusUnauthorized)
+		case r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/blobs/"):
+			http.Redirect(w, r, "http://"+storage+r.URL.Path, http.StatusTemporaryRedirect)
+		default:
+			registry.ServeHTTP(w, r)
+		}
+	}))
+	t.Setenv("DOCKER_CONFIG", t.TempDir())
+	config := fmt.Sprintf(`{"auths":{%q:{"auth":%q}}}`, host, base64.StdEncoding.EncodeToString([]byte(login)))
+	if err := os.WriteFile(filepath.Join(os.Getenv("DOCKER_CONFIG"), "config.json"), []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	client := newTestClient()
+	subject := pushed(t, client, host)
+	if _, err := client.Attach(t.Context(), subject, signature("alice")); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := client.Attached(t.Context(), subject, bundleType); err != nil || len(got) != 1 {
+		t.Fatal(got, err)
+	}
+	if len(seen[storage]) == 0 || len(seen[host]) == 0 {
+		t.Fatalf("requests: %v", seen)
+	}
+	for _, header := range seen[storage] {
+		if header != "" {
+			t.Errorf("the storage got %q", header)
+		}
+	}
+}
+
+// TestTokenServerElsewhere: a registry must not send our password to a plain
+// server of its choice.
+func TestTokenServerElsewhere(t *testing.T) {
+	var asked atomic.Int32
+	thief := ocitest.Serve(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
+	for _, realm := range []string{"http://" + thief + "/token", "http://token.example.org/", "file:///etc/passwd"} {
+		host := ocitest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("WWW-Authenticate", fmt.Sprintf("Bearer realm=%q", realm))
+			w.WriteHeader(http.StatusUnauthorized)
+		}))
+		if got, err := newTestClient().Resolve(t.Context(), host+"/app:v1"); !errors.Is(err, ErrInvalid) {
+			t.Errorf("realm %s: %v, %v", realm, got, err)
+		}
+	}
+	if asked.Load() != 0 {
+		t.Error("the token server was asked")
+	}
+}
+
+// TestPatience: a registry that is overloaded is asked again, as often and as
+// late as it says, within bounds.
+func TestPatience(t *testing.T) {
+	for name, test := range map[string]struct {
+		failures int32
+		status   int
+		after    string
+		want     error
+		asked    int32
+	}{
+		"once":            {1, http.StatusTooManyRequests, "0", nil, 2},
+		"three times":     {3, http.StatusServiceUnavailable, "", nil, 4},
+		"by a past date":  {1, http.StatusBadGateway, "Tue, 14 Nov 2023 22:13:20 GMT", nil, 2},
+		"for ever":        {100, http.StatusGatewayTimeout, "0", ErrUnreachable, 4},
+		"until next year": {100, http.StatusTooManyRequests, "31536000", ErrUnreachable, 1},
+		"until nonsense":  {100, http.StatusTooManyRequests, "soon", ErrUnreachable, 1},
+		"not our fault":   {100, http.StatusInternalServerError, "0", ErrUnreachable, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var asked atomic.Int32
+			subject := pushedBehind(t, answer("/manifests/", func(w http.ResponseWriter, r *http.Request) {
+				if asked.Add(1) > test.failures {
+					document(types.OCIImageIndex, `{"schemaVersion":2,"manifests":[]}`)(w, r)
+					return
+				}
+				if test.after != "" {
+					w.Header().Set("Retry-After", test.after)
+				}
+				w.WriteHeader(test.status)
+			}))
+			got, err := newTestClient().Resolve(t.Context(), subject.Repository()+":v1")
+			if !errors.Is(err, test.want) || asked.Load() != test.asked {
+				t.Errorf("%v, %v, asked %d times; want %v, %d", got, err, asked.Load(), test.want, test.asked)
+			}
+		})
+	}
+}
+
+// TestRetryAfterIsHonoured: the wait that a registry asks for is the wait.
+func TestRetryAfterIsHonoured(t *testing.T) {
+	for after, want := range map[string]time.Duration{"7": 7 * time.Second, "0": 0, "30": 30 * time.Second} {
+		err := retryAnswer(&http.Response{StatusCode: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {after}}})
+		if asked := (*backoff.RetryAfterError)(nil); !errors.As(err, &asked) || asked.Duration != want {
+			t.Errorf("%s: %v", after, err)
+		}
+	}
+}
+
+// TestManifestIsPutAgain: a request with a body is sent whole the second time.
+func TestManifestIsPutAgain(t *testing.T) {
+	var puts atomic.Int32
+	host := ocitest.Serve(t, ocitest.Faulty(ocitest.Handler(true), func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodPut || !strings.HasSuffix(r.URL.Path, "/manifests/v1") || puts.Add(1) > 1 {
+			return false
+		}
+		io.Copy(io.Discard, r.Body)
+		return status(w, http.StatusServiceUnavailable)
+	}))
+	subject := pushed(t, newTestClient(), host)
+	if got, err := newTestClient().Resolve(t.Context(), host+"/app:v1"); err != nil || got != subject || puts.Load() != 2 {
+		t.Errorf("%v, %v after %d puts; want %v", got, err, puts.Load(), subject)
+	}
+}
+
+func TestPlainHTTPOnlyWithinLoopback(t *testing.T) {
+	for host, want := range map[string]bool{
+		"localhost": true, "localhost:5000": true, "127.0.0.1": true, "127.9.9.9:80": true, "[::1]:5000": true, "::1": true,
+		"example.org": false, "localhost.example.org": false, "10.0.0.1:5000": false, "192.168.1.1": false,
+		"registry.local": false, "127.0.0.1.example.org:80": false, "0.0.0.0": false, "": false, "2130706433": false,
+	} {
+		if got := isLoopback(host); got != want {
+			t.Errorf("%q: loopback %t", host, got)
+		}
+	}
+	for _, test := range []struct {
+		loopback bool
+		url      string
+		want     bool
+	}{
+		{true, "http://127.0.0.1:5000/v2/", true},
+		{true, "https://example.org/", true},
+		{true, "http://example.org/", false},
+		{false, "https://example.org/", true},
+		{false, "http://localhost/", false}, // a far registry does not reach our services
+		{false, "http://10.0.0.1/", false},
+		{true, "ftp://127.0.0.1/", false},
+	} {
+		r, err := http.NewRequest(http.MethodGet, test.url, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := (&guard{loopback: test.loopback}).check(r); (err == nil) != test.want {
+			t.Errorf("%+v: %v", test, err)
+		}
+	}
+}
