@@ -196,8 +196,7 @@ func (c *chip) try(f func() error) error {
 	return f()
 }
 
-// flushAll unloads every key and ends the session. What the TPM does not know
-// any more is no error: it is gone.
+// flushAll unloads every key and ends the session.
 func (c *chip) flushAll() {
 	for _, k := range c.keys {
 		c.flush(k.handle)
@@ -208,10 +207,17 @@ func (c *chip) flushAll() {
 	c.keys, c.session = nil, nil
 }
 
-func (c *chip) flush(h tpm2.TPMHandle) {
-	if _, err := execute(c, tpm2.FlushContext{FlushHandle: h}); err != nil {
+// flush unloads one object or session. It fails only if the connection was lost:
+// what the TPM does not know any more is gone as well.
+func (c *chip) flush(h tpm2.TPMHandle) error {
+	_, err := execute(c, tpm2.FlushContext{FlushHandle: h})
+	if err != nil {
 		c.log.Debug("flush", "handle", fmt.Sprintf("%#x", uint32(h)), logx.Err, err)
 	}
+	if c.link == nil {
+		return err
+	}
+	return nil
 }
 
 // flushLeftovers unloads every transient object and session of the TPM.
@@ -222,7 +228,9 @@ func (c *chip) flushLeftovers() error {
 			return err
 		}
 		for _, h := range handles {
-			c.flush(h)
+			if err := c.flush(h); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

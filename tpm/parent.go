@@ -34,13 +34,17 @@ type parent struct {
 }
 
 // withParent lends the storage primary to f, with a session salted to it.
-func (c *chip) withParent(f func(parent) error) error {
+func (c *chip) withParent(f func(parent) error) (err error) {
 	p, err := c.loadParent()
 	if err != nil {
 		return err
 	}
 	if p.handle != persistentSRK {
-		defer c.flush(p.handle)
+		defer func() {
+			if lost := c.flush(p.handle); err == nil {
+				err = lost
+			}
+		}()
 	}
 	if err := c.checkParent(p); err != nil {
 		return err

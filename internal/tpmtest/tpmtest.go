@@ -59,14 +59,23 @@ func Start(t testing.TB) *TPM {
 // Device is the device string of the TPM, for other processes too.
 func (m *TPM) Device() string { return "unix:" + m.socket }
 
-// Options are those of a device on this TPM, with folders of the test's own and
-// a log that goes to the test's.
+// Options are those of a device on this TPM; see [Folders]. The folders are the
+// same each time.
 func (m *TPM) Options() tpm.Options {
+	o := options(m.t, m.files)
+	o.Device = m.Device()
+	return o
+}
+
+// Folders are options without a device, with folders of the test's own and a log
+// that goes to the test's.
+func Folders(t testing.TB) tpm.Options { return options(t, t.TempDir()) }
+
+func options(t testing.TB, dir string) tpm.Options {
 	return tpm.Options{
-		Device:  m.Device(),
-		LockDir: filepath.Join(m.files, "lock"),
-		DataDir: filepath.Join(m.files, "data"),
-		Log:     slog.New(slog.NewTextHandler(m.t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
+		LockDir: filepath.Join(dir, "lock"),
+		DataDir: filepath.Join(dir, "data"),
+		Log:     slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 }
 
@@ -198,9 +207,7 @@ func (m *TPM) serve(c net.Conn) {
 			m.t.Errorf("command %v was sent during another", codeOf(command))
 			return
 		}
-		ok := m.relay(c, command)
-		m.inFlight.Store(false)
-		if !ok {
+		if !m.relay(c, command) {
 			return
 		}
 	}
@@ -219,6 +226,7 @@ func (m *TPM) relay(c net.Conn, command []byte) (ok bool) {
 		m.stream = append(m.stream, answer...)
 	}
 	m.mu.Unlock()
+	m.inFlight.Store(false) // before the client can know
 	if err != nil {
 		return false
 	}

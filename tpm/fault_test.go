@@ -1,0 +1,254 @@
+package tpm_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-tpm/tpm2"
+	"github.com/google/go-tpm/tpm2/transport"
+
+	"github.com/sealsmith/sealsmith/internal/hint"
+	"github.com/sealsmith/sealsmith/internal/tpmtest"
+	"github.com/sealsmith/sealsmith/key"
+	"github.com/sealsmith/sealsmith/tpm"
+)
+
+// TestFaults disturbs each command of a first signature in each way. Without a
+// PIN the signature is made all the same; and nothing is left in the TPM.
+func TestFaults(t *testing.T) {
+	kinds := map[string]tpmtest.Kind{
+		"fail before": tpmtest.FailBefore, "fail after": tpmtest.FailAfter,
+		"cut": tpmtest.Cut, "split": tpmtest.Split,
+	}
+	commands := []tpm2.TPMCC{
+		tpm2.TPMCCGetCapability, tpm2.TPMCCReadPublic, tpm2.TPMCCCreatePrimary, tpm2.TPMCCStartAuthSession,
+		tpm2.TPMCCLoad, tpm2.TPMCCFlushContext, tpm2.TPMCCSign,
+	}
+	for name, kind := range kinds {
+		t.Run(name, func(t *testing.T) {
+			chip := tpmtest.Start(t)
+			dir := filepath.Join(t.TempDir(), "keys")
+			first := backendOver(t, chip.Open(), dir, nil)
+			create(t, first, "k", key.P256, nil)
+			closed(t, first)
+			for _, command := range commands {
+				b := backendOver(t, chip.Open(), dir, nil)
+				chip.Inject(tpmtest.Fault{On: command, Kind: kind})
+				err := sign(t.Context(), only(t, b))
+				// The commands of opening are not repeated: the next use is.
+				if err != nil && command != tpm2.TPMCCGetCapability {
+					t.Errorf("%v: %v", command, err)
+				}
+				mustSign(t, only(t, b))
+				closed(t, b)
+			}
+		})
+	}
+}
+
+func TestForgedAnswerIsNotBelieved(t *testing.T) {
+	chip := tpmtest.Start(t)
+	s := create(t, newBackend(t, chip, nil), "k", key.P256, nil)
+	mustSign(t, s)
+	chip.Inject(tpmtest.Fault{On: tpm2.TPMCCSign, Kind: tpmtest.Garble})
+	if err := sign(t.Context(), s); err == nil || !strings.Contains(err.Error(), "HMAC") {
+		t.Errorf("a changed answer: %v", err)
+	}
+	mustSign(t, s)
+}
+
+func TestPINIsNotSentTwiceAfterALostAnswer(t *testing.T) {
+	chip := tpmtest.Start(t)
+	s := create(t, newBackend(t, chip, lend(t, "right")), "k", key.P256, []byte("right"))
+	mustSign(t, s)
+	chip.Commands()
+	chip.Inject(tpmtest.Fault{On: tpm2.TPMCCSign, Kind: tpmtest.FailAfter})
+	if err := sign(t.Context(), s); err == nil {
+		t.Error("the lost answer was not reported")
+	}
+	if got := chip.Commands(); len(got) != 1 {
+		t.Errorf("commands %v, want one signature", got)
+	}
+	mustSign(t, s)
+}
+
+func TestPatience(t *testing.T) {
+	chip := tpmtest.Start(t)
+	s := create(t, newBackend(t, chip, lend(t, "right")), "k", key.P256, []byte("right"))
+	mustSign(t, s)
+	chip.Commands()
+	for _, code := range []tpm2.TPMRC{tpm2.TPMRCRetry, tpm2.TPMRCYielded, tpm2.TPMRCTesting, tpm2.TPMRCNVRate} {
+		chip.Inject(tpmtest.Fault{On: tpm2.TPMCCSign, Kind: tpmtest.Answer, Code: code})
+	}
+	mustSign(t, s)
+	if got := chip.Commands(); len(got) != 5 {
+		t.Errorf("commands %v, want five times the same", got)
+	}
+}
+
+func TestPatienceEndsWithTheContext(t *testing.T) {
+	chip := tpmtest.Start(t)
+	s := create(t, newBackend(t, chip, nil), "k", key.P256, nil)
+	mustSign(t, s)
+	chip.Inject(tpmtest.Fault{On: tpm2.TPMCCSign, Kind: tpmtest.Answer, Code: tpm2.TPMRCRetry, Times: 1000})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if err := sign(ctx, s); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestHandlesThatAreGone: somebody else, or a reset, unloaded what we hold.
+func TestHandlesThatAreGone(t *testing.T) {
+	for name, first := range map[string]uint32{"key": 0x80000000, "session": 0x02000000} {
+		t.Run(name, func(t *testing.T) {
+			chip := tpmtest.Start(t)
+			s := create(t, newBackend(t, chip, lend(t, "right")), "k", key.P256, []byte("right"))
+			mustSign(t, s)
+			rsp, err := tpm2.GetCapability{Capability: tpm2.TPMCapHandles, Property: first, PropertyCount: 9}.Execute(chip)
+			if err != nil {
+				t.Fatal(err)
+			}
+			list, err := rsp.CapabilityData.Data.Handles()
+			if err != nil || len(list.Handle) != 1 {
+				t.Fatalf("handles %v, %v", list, err)
+			}
+			if _, err := (tpm2.FlushContext{FlushHandle: list.Handle[0]}).Execute(chip); err != nil {
+				t.Fatal(err)
+			}
+			mustSign(t, s)
+		})
+	}
+}
+
+func TestFullTPM(t *testing.T) {
+	chip := tpmtest.Start(t)
+	b := newBackend(t, chip, nil)
+	s, other := create(t, b, "k", key.P256, nil), create(t, b, "other", key.P256, nil)
+	mustSign(t, s)
+	chip.Inject(tpmtest.Fault{On: tpm2.TPMCCLoad, Kind: tpmtest.Answer, Code: tpm2.TPMRCObjectMemory})
+	mustSign(t, other) // after evicting ours
+	chip.Inject(tpmtest.Fault{On: tpm2.TPMCCLoad, Kind: tpmtest.Answer, Code: tpm2.TPMRCObjectMemory, Times: 2})
+	third := create(t, b, "third", key.P256, nil)
+	err := sign(t.Context(), third)
+	if !errors.Is(err, tpm2.TPMRCObjectMemory) || len(hint.Of(err)) == 0 {
+		t.Errorf("slots held by others: %v, hints %q", err, hint.Of(err))
+	}
+}
+
+func TestWedgedTPM(t *testing.T) {
+	chip := tpmtest.Start(t)
+	dir := filepath.Join(t.TempDir(), "keys")
+	maker := backendOver(t, chip.Open(), dir, nil)
+	create(t, maker, "k", key.P256, nil)
+	closed(t, maker)
+	d := chip.Open()
+	d.SetCommandLimit(200 * time.Millisecond)
+	s := only(t, backendOver(t, d, dir, nil))
+	mustSign(t, s)
+	chip.Commands()
+	chip.Inject(tpmtest.Fault{On: tpm2.TPMCCSign, Kind: tpmtest.Wedge})
+	if err := sign(t.Context(), s); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("a TPM that does not answer: %v", err)
+	}
+	if got := chip.Commands(); len(got) != 1 {
+		t.Errorf("commands %v: a TPM that does not answer must not be asked again at once", got)
+	}
+	mustSign(t, s)
+}
+
+func TestRestartedTPM(t *testing.T) {
+	chip := tpmtest.Start(t)
+	s := create(t, newBackend(t, chip, nil), "k", key.P256, nil)
+	for range 3 {
+		mustSign(t, s)
+		chip.Kill()
+		if err := sign(t.Context(), s); !errors.Is(err, key.ErrNoDevice) {
+			t.Errorf("TPM is away: %v; want ErrNoDevice", err)
+		}
+		chip.Restart()
+	}
+	mustSign(t, s)
+	chip.Kill()
+	chip.Restart()
+	mustSign(t, s) // it was never noticed
+}
+
+func TestKilledTPMCountsForKeysWithAPIN(t *testing.T) {
+	chip := tpmtest.Start(t)
+	chip.ExpectLockout(1)
+	s := create(t, newBackend(t, chip, lend(t, "right")), "k", key.P256, []byte("right"))
+	mustSign(t, s)
+	chip.Kill()
+	chip.Restart()
+	mustSign(t, s)
+}
+
+// TestMalformedAnswers sends answers that go-tpm cannot parse, or panics on.
+func TestMalformedAnswers(t *testing.T) {
+	header := []byte{0x80, 0x01, 0, 0, 0, 10, 0, 0, 0, 0}
+	for name, answer := range map[string][]byte{
+		"empty success":  header,
+		"size too small": {0x80, 0x01, 0, 0, 0, 9, 0, 0, 0, 0},
+		"size too large": {0x80, 0x01, 0, 0, 0x10, 1, 0, 0, 0, 0},
+		"too much":       append(header[:10:10], 0),
+		"odd content":    {0x80, 0x01, 0, 0, 0, 15, 0, 0, 0, 0, 1, 0, 0, 0, 6},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := fakeTPM(t, answer)
+			o := tpmtest.Folders(t)
+			o.Device = "unix:" + path
+			d, err := tpm.NewDevice(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer d.Close()
+			if _, err := d.Status(t.Context()); err == nil {
+				t.Error("accepted")
+			}
+		})
+	}
+}
+
+func TestDoGivesTheTPM(t *testing.T) {
+	d := tpmtest.Start(t).Open()
+	err := d.Do(t.Context(), func(tpm transport.TPM) error {
+		rsp, err := tpm2.GetRandom{BytesRequested: 16}.Execute(tpm)
+		if err == nil && len(rsp.RandomBytes.Buffer) != 16 {
+			err = fmt.Errorf("%d random bytes", len(rsp.RandomBytes.Buffer))
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func closed(t *testing.T, b *tpm.Backend) {
+	t.Helper()
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// only returns the one key of a backend.
+func only(t *testing.T, b *tpm.Backend) key.Signer {
+	t.Helper()
+	var found []key.Signer
+	for s, err := range b.Keys(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		found = append(found, s)
+	}
+	if len(found) != 1 {
+		t.Fatalf("%d keys, want one", len(found))
+	}
+	return found[0]
+}
