@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,10 +10,10 @@ import (
 // maxLinks is how many symbolic links are followed, as in Linux.
 const maxLinks = 40
 
-// Outside refuses a trust file that is reached through the folder that is to be
-// checked with it: whoever wrote the folder chose that trust. The path is walked
-// step by step as the system does it, so neither a link into the folder nor one
-// that stands in it passes. The refusal wraps [ErrRefused].
+// Outside refuses a trust file that stands in the folder that is to be checked
+// with it, or is reached over a symbolic link that does: whoever wrote the folder
+// chose that trust. The path is walked step by step, as the system does it. The
+// refusal wraps [ErrRefused].
 func Outside(dir, path string) error {
 	folder, err := os.Stat(dir)
 	if err != nil {
@@ -23,40 +22,61 @@ func Outside(dir, path string) error {
 	if _, err := os.Stat(path); err != nil {
 		return fmt.Errorf("trust file: %w", err)
 	}
-	absolute, err := filepath.Abs(path)
+	here, err := start(path)
 	if err != nil {
 		return fmt.Errorf("trust file: %w", err)
 	}
-	const root = string(filepath.Separator)
-	here, links := root, 0 // here has no links in it
-	for todo := steps(absolute); len(todo) > 0; {
+	links := 0
+	for todo := steps(path); len(todo) > 0; {
 		next := filepath.Join(here, todo[0])
 		todo = todo[1:]
-		info, err := os.Lstat(next)
-		switch {
-		case errors.Is(err, os.ErrNotExist):
-			return nil // the file is there: a pipe in /proc/PID/fd, a link to no path
-		case err != nil:
-			return fmt.Errorf("trust file: %w", err)
-		case os.SameFile(folder, info):
-			return refuse(TrustInside, "%.200q comes with what it should vouch for", path)
-		case info.Mode().Type() != os.ModeSymlink:
-			here = next
-			continue
-		}
 		target, err := os.Readlink(next)
 		if err != nil {
-			return fmt.Errorf("trust file: %w", err)
+			here = next // no link
+			continue
+		}
+		if below(folder, here) {
+			break
 		}
 		if links++; links > maxLinks {
 			return fmt.Errorf("trust file %.200q: too many links", path)
 		}
 		if filepath.IsAbs(target) {
-			here = root
+			here = slash
 		}
 		todo = append(steps(target), todo...)
 	}
+	if below(folder, here) {
+		return refuse(TrustInside, "%.200q comes with what it should vouch for", path)
+	}
 	return nil
+}
+
+const slash = string(filepath.Separator)
+
+// start is where the walk of a path begins, without links in it.
+func start(path string) (string, error) {
+	if filepath.IsAbs(path) {
+		return slash, nil
+	}
+	here, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	return filepath.EvalSymlinks(here)
+}
+
+// below says whether a path without links is the folder or lies below it.
+func below(folder os.FileInfo, path string) bool {
+	for {
+		if info, err := os.Lstat(path); err == nil && os.SameFile(folder, info) {
+			return true
+		}
+		if path == slash {
+			return false
+		}
+		path = filepath.Dir(path)
+	}
 }
 
 // steps are the names in a path. (Join resolves "..", rightly, because here has
