@@ -42,7 +42,9 @@ type serverError struct {
 }
 
 // Error implements error.
-func (e *serverError) Error() string { return fmt.Sprintf("pinentry: %.200q (code %d)", e.text, e.code) }
+func (e *serverError) Error() string {
+	return fmt.Sprintf("pinentry: %.200q (code %d)", e.text, e.code)
+}
 
 // code is an error of libgpg-error; its upper bits name the source.
 func (e *serverError) reason() int { return e.code & 0xffff }
