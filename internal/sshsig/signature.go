@@ -81,8 +81,8 @@ func (s *Signature) Verify(digest []byte) error {
 	return nil
 }
 
-// blob is section 2 of PROTOCOL.sshsig.
-type blob struct {
+// wireSignature is section 2 of PROTOCOL.sshsig.
+type wireSignature struct {
 	Magic     [len(magic)]byte
 	Version   uint32
 	PublicKey []byte
@@ -94,7 +94,7 @@ type blob struct {
 
 // Marshal encodes the signature as a blob.
 func (s *Signature) Marshal() []byte {
-	return ssh.Marshal(blob{
+	return ssh.Marshal(wireSignature{
 		Magic: [6]byte([]byte(magic)), Version: version,
 		PublicKey: s.key.Marshal(), Namespace: s.Namespace, Hash: s.Hash,
 		Signature: ssh.Marshal(s.signature),
@@ -108,7 +108,7 @@ func Parse(b []byte) (*Signature, error) {
 	if len(b) > limits.SSHSIG {
 		return nil, fmt.Errorf("%w: %d bytes, at most %d", ErrMalformed, len(b), limits.SSHSIG)
 	}
-	var w blob
+	var w wireSignature
 	if err := ssh.Unmarshal(b, &w); err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrMalformed, err)
 	}

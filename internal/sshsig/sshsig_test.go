@@ -13,6 +13,7 @@ import (
 	"math/big"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -58,8 +59,8 @@ func TestSignedDataRefuses(t *testing.T) {
 }
 
 // fields is a signature with every field in the attacker's hand.
-func fields(s *Signature) blob {
-	return blob{
+func fields(s *Signature) wireSignature {
+	return wireSignature{
 		Magic: [6]byte([]byte(magic)), Version: 1, PublicKey: s.key.Marshal(),
 		Namespace: s.Namespace, Hash: s.Hash, Signature: ssh.Marshal(s.signature),
 	}
@@ -70,22 +71,26 @@ func TestParseRefuses(t *testing.T) {
 	if _, err := Parse(ssh.Marshal(good)); err != nil {
 		t.Fatal(err)
 	}
-	for name, change := range map[string]func(*blob){
-		"magic":             func(b *blob) { b.Magic[0] = 's' },
-		"version 0":         func(b *blob) { b.Version = 0 },
-		"version 2":         func(b *blob) { b.Version = 2 },
-		"reserved":          func(b *blob) { b.Reserved = "x" },
-		"no namespace":      func(b *blob) { b.Namespace = "" },
-		"NUL in namespace":  func(b *blob) { b.Namespace = "file\x00git" },
-		"hash":              func(b *blob) { b.Hash = "sha1" },
-		"no key":            func(b *blob) { b.PublicKey = nil },
-		"junk behind key":   func(b *blob) { b.PublicKey = append(bytes.Clone(b.PublicKey), 0) },
-		"no signature":      func(b *blob) { b.Signature = nil },
-		"junk behind sig":   func(b *blob) { b.Signature = append(bytes.Clone(b.Signature), 0) },
-		"other algorithm":   func(b *blob) { b.Signature = ssh.Marshal(ssh.Signature{Format: ssh.KeyAlgoECDSA384, Blob: []byte{0}}) },
-		"padded integers":   func(b *blob) { b.Signature = padded(t, b.Signature) },
-		"compressed point":  func(b *blob) { b.PublicKey = compressed(t, b.PublicKey) },
-		"junk in signature": func(b *blob) { b.Signature = ssh.Marshal(ssh.Signature{Format: ssh.KeyAlgoECDSA256, Blob: []byte{0}}) },
+	for name, change := range map[string]func(*wireSignature){
+		"magic":            func(b *wireSignature) { b.Magic[0] = 's' },
+		"version 0":        func(b *wireSignature) { b.Version = 0 },
+		"version 2":        func(b *wireSignature) { b.Version = 2 },
+		"reserved":         func(b *wireSignature) { b.Reserved = "x" },
+		"no namespace":     func(b *wireSignature) { b.Namespace = "" },
+		"NUL in namespace": func(b *wireSignature) { b.Namespace = "file\x00git" },
+		"hash":             func(b *wireSignature) { b.Hash = "sha1" },
+		"no key":           func(b *wireSignature) { b.PublicKey = nil },
+		"junk behind key":  func(b *wireSignature) { b.PublicKey = append(bytes.Clone(b.PublicKey), 0) },
+		"no signature":     func(b *wireSignature) { b.Signature = nil },
+		"junk behind sig":  func(b *wireSignature) { b.Signature = append(bytes.Clone(b.Signature), 0) },
+		"other algorithm": func(b *wireSignature) {
+			b.Signature = ssh.Marshal(ssh.Signature{Format: ssh.KeyAlgoECDSA384, Blob: []byte{0}})
+		},
+		"padded integers":  func(b *wireSignature) { b.Signature = padded(t, b.Signature) },
+		"compressed point": func(b *wireSignature) { b.PublicKey = compressed(t, b.PublicKey) },
+		"junk in signature": func(b *wireSignature) {
+			b.Signature = ssh.Marshal(ssh.Signature{Format: ssh.KeyAlgoECDSA256, Blob: []byte{0}})
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := good
@@ -268,6 +273,20 @@ func TestParseAllowedSignersRefuses(t *testing.T) {
 	}
 	if err := (&AllowedSigners{}).Check(cryptoKey(newSigner(t).PublicKey()), "me", namespace, testTime); err != ErrUnknownPrincipal {
 		t.Errorf("empty list: %v", err)
+	}
+}
+
+func TestParseTime(t *testing.T) {
+	for text, want := range map[string]time.Time{
+		"20260411Z":       time.Date(2026, 4, 11, 0, 0, 0, 0, time.UTC),
+		"202604111201Z":   time.Date(2026, 4, 11, 12, 1, 0, 0, time.UTC),
+		"20260411120102Z": time.Date(2026, 4, 11, 12, 1, 2, 0, time.UTC),
+		"20260411":        time.Date(2026, 4, 11, 0, 0, 0, 0, time.Local),
+		"202604111201":    time.Date(2026, 4, 11, 12, 1, 0, 0, time.Local),
+	} {
+		if got, err := parseTime(text); err != nil || !got.Equal(want) {
+			t.Errorf("%s: %v, %v", text, got, err)
+		}
 	}
 }
 
