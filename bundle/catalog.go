@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"cmp"
 	"crypto"
 	"errors"
 	"fmt"
@@ -86,7 +87,7 @@ func ParseCatalog(data []byte) (*Catalog, error) {
 		return nil, err
 	}
 	if file.Version.Value != catalogVersion {
-		return nil, at(max(file.Version.Line, 1), "version is %s, want %q", quote(file.Version.Value), catalogVersion)
+		return nil, at(cmp.Or(file.Version.Line, 1), "version is %s, want %q", quote(file.Version.Value), catalogVersion)
 	}
 	p := catalogParser{first: map[string]int{}}
 	for _, v := range file.Vendors {
@@ -107,12 +108,12 @@ type catalogParser struct {
 }
 
 func (p *catalogParser) vendor(v vendorItem) error {
-	line := max(v.ID.Line, v.Name.Line, 1)
+	line := cmp.Or(v.ID.Line, v.Name.Line, 1)
 	if _, known := VendorName(v.ID.Value); !known {
 		return at(line, "vendor id %s is not in the TCG registry", quote(v.ID.Value))
 	}
 	if err := checkText(v.Name.Value); err != nil {
-		return at(line, "vendor %s: name: %w", v.ID.Value, err)
+		return at(cmp.Or(v.Name.Line, line), "vendor %s: name: %w", v.ID.Value, err)
 	}
 	if err := p.unique(line, "vendor "+v.ID.Value); err != nil {
 		return err
@@ -128,7 +129,7 @@ func (p *catalogParser) vendor(v vendorItem) error {
 }
 
 func (p *catalogParser) entry(vendor string, c certificateItem) (Entry, error) {
-	line := max(c.Name.Line, c.URL.Line, 1)
+	line := cmp.Or(c.Name.Line, c.URL.Line, 1)
 	if err := checkText(c.Name.Value); err != nil {
 		return Entry{}, at(line, "name of a certificate of %s: %w", vendor, err)
 	}
@@ -138,7 +139,7 @@ func (p *catalogParser) entry(vendor string, c certificateItem) (Entry, error) {
 		}
 	}
 	if err := checkURL(c.URL.Value); err != nil {
-		return Entry{}, at(max(c.URL.Line, line), "url of %q: %w", c.Name.Value, err)
+		return Entry{}, at(cmp.Or(c.URL.Line, line), "url of %q: %w", c.Name.Value, err)
 	}
 	e := Entry{Vendor: vendor, Name: c.Name.Value, Description: c.Description.Value, URL: c.URL.Value}
 	if err := p.fingerprints(&e, line, c); err != nil {

@@ -71,9 +71,10 @@ func (j *job) get(ctx context.Context, address string) (body []byte, err error) 
 	})
 	defer stall.Stop()
 	defer func() {
-		// The client says only "context canceled"; the cause says why.
-		if cause := context.Cause(ctx); err != nil && cause != nil {
-			err = cause
+		// The client says only "context canceled"; the cause says why. A server
+		// that is hung up on may end its answer, so even no error proves nothing.
+		if cause := context.Cause(ctx); cause != nil {
+			body, err = nil, cause
 		}
 	}()
 

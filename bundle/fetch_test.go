@@ -1,0 +1,410 @@
+package bundle
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/sealsmith/sealsmith/internal/hint"
+	"github.com/sealsmith/sealsmith/internal/limits"
+)
+
+// site is a vendor's TLS server with a throw-away CA.
+type site struct {
+	*httptest.Server
+	requests atomic.Int64
+}
+
+// quiet takes the complaints of test servers about clients that hang up.
+var quiet = log.New(io.Discard, "", 0)
+
+func newSite(t testing.TB, h http.HandlerFunc) *site {
+	t.Helper()
+	s := &site{}
+	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.requests.Add(1)
+		h(w, r)
+	}))
+	s.Config.ErrorLog = quiet
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	return s
+}
+
+// fetcher trusts the site and does not wait between attempts.
+func (s *site) fetcher() *Fetcher {
+	roots := x509.NewCertPool()
+	roots.AddCert(s.Certificate())
+	return &Fetcher{RootCAs: roots, pace: pace{backoff: time.Millisecond}}
+}
+
+func serve(body []byte) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) { w.Write(body) }
+}
+
+func status(code int, header ...string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		for i := 0; i < len(header); i += 2 {
+			w.Header().Set(header[i], header[i+1])
+		}
+		w.WriteHeader(code)
+	}
+}
+
+// then answers the nth request with the nth handler, the last for ever.
+func then(handlers ...http.HandlerFunc) http.HandlerFunc {
+	var n atomic.Int64
+	return func(w http.ResponseWriter, r *http.Request) {
+		i := min(int(n.Add(1)), len(handlers)) - 1
+		handlers[i](w, r)
+	}
+}
+
+// reset cuts the connection before the answer.
+func reset(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
+
+// silent never answers; the client must give up.
+func silent(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+
+func gzipped(body []byte) []byte {
+	var out bytes.Buffer
+	w := gzip.NewWriter(&out)
+	w.Write(body)
+	w.Close()
+	return out.Bytes()
+}
+
+// bomb is 100 MiB in 100 kB.
+var bomb = sync.OnceValue(func() []byte { return gzipped(make([]byte, 100<<20)) })
+
+// TestFetchFaults: what a site can do, and what the person reads. An empty
+// reason is success. Nothing that fails enters the store.
+func TestFetchFaults(t *testing.T) {
+	cert, other := testCA(t, "IFX", 1), testCA(t, "IFX", 2)
+	der := cert.X509.Raw
+	stranger := newSite(t, serve(der))
+	bomb := bomb()
+	short := pace{stall: 100 * time.Millisecond, backoff: time.Millisecond}
+	for _, c := range []struct {
+		name     string
+		handler  http.HandlerFunc
+		reason   string
+		requests int64
+		pace     pace
+	}{
+		{"DER", serve(der), "", 1, pace{}},
+		{"PEM", serve(pemOf(der)), "", 1, pace{}},
+		{"wrong type", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/html")
+			w.Write(der)
+		}, "", 1, pace{}},
+		{"gzip", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Encoding", "gzip")
+			w.Write(gzipped(der))
+		}, "", 1, pace{}},
+		{"another certificate", serve(selfSigned(t, template(7, "new")).Raw), "another certificate: its SHA-1 digest is", 1, pace{}},
+		{"certificate of another entry", serve(other.X509.Raw), `this is IFX "IFX CA 2" of the list`, 1, pace{}},
+		{"flipped bit", serve(append(bytes.Clone(der[:len(der)-1]), der[len(der)-1]^1)), "another certificate", 1, pace{}},
+		{"trailing bytes", serve(append(bytes.Clone(der), "more"...)), "4 bytes came after the certificate", 1, pace{}},
+		{"two PEM blocks", serve(append(pemOf(der), pemOf(other.X509.Raw)...)), "2 PEM blocks came", 1, pace{}},
+		{"HTML", serve([]byte("<html>Welcome</html>")), "an HTML or XML page came", 1, pace{}},
+		{"empty", serve(nil), "an empty body came", 1, pace{}},
+		{"no content", status(204), "status 204 No Content", 1, pace{}},
+		{"not found", status(404), "status 404 Not Found", 1, pace{}},
+		{"forbidden", status(403), "status 403 Forbidden", 1, pace{}},
+		{"unknown status", status(799), "status 799", 1, pace{}},
+		{"server error", status(500), "status 500 Internal Server Error", limits.BundleTries, pace{}},
+		{"unavailable twice", then(status(503), status(503), serve(der)), "", 3, pace{}},
+		{"too many requests", status(429), "status 429 Too Many Requests", limits.BundleTries, pace{}},
+		// The pause of our own would outlast the test.
+		{"come back now", then(status(429, "Retry-After", "0"), serve(der)), "", 2, pace{backoff: time.Hour}},
+		{"come back much later", status(503, "Retry-After", "3600"), "asks to come back after 1h0m0s, longer than 30s", 1, pace{}},
+		{"come back in 2099", status(503, "Retry-After", "Fri, 01 Jan 2099 00:00:00 GMT"), "longer than 30s", 1, pace{}},
+		{"reset", reset, "EOF", limits.BundleTries, pace{}},
+		{"reset once", then(reset, serve(der)), "", 2, pace{}},
+		{"truncated", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "1000")
+			w.Write(der[:100])
+		}, "the answer broke off after 100 bytes: unexpected EOF", limits.BundleTries, pace{}},
+		{"silent", silent, "no answer in time: nothing came for 100ms", limits.BundleTimeouts, short},
+		{"silent once", then(silent, serve(der)), "", 2, pace{stall: time.Second, backoff: time.Millisecond}},
+		{"stops in the middle", func(w http.ResponseWriter, r *http.Request) {
+			w.Write(der[:100])
+			http.NewResponseController(w).Flush()
+			silent(w, r)
+		}, "no answer in time: nothing came for 100ms", limits.BundleTimeouts, short},
+		{"huge by its own word", status(200, "Content-Length", "10000000000"), "more than 65536 bytes came", 1, pace{}},
+		{"endless", func(w http.ResponseWriter, r *http.Request) {
+			for chunk := make([]byte, 32<<10); r.Context().Err() == nil; {
+				w.Write(chunk)
+			}
+		}, "more than 65536 bytes came", 1, pace{}},
+		{"gzip bomb", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Encoding", "gzip")
+			w.Write(bomb)
+		}, "more than 65536 bytes came", 1, pace{}},
+		{"huge header", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("X", strings.Repeat("x", 64<<10))
+		}, "server response headers exceeded 32768 bytes", limits.BundleTries, pace{}},
+		{"redirect on the host", func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path != "/moved" {
+				http.Redirect(w, r, "/moved", http.StatusFound)
+				return
+			}
+			w.Write(der)
+		}, "", 2, pace{}},
+		{"redirect to http", func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://"+r.Host+"/x", http.StatusFound)
+		}, "which is not https", 1, pace{}},
+		{"redirect to another host", func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, stranger.URL, http.StatusMovedPermanently)
+		}, "a host that the catalog does not list", 1, pace{}},
+		{"redirect with credentials", func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "https://me:secret@"+r.Host, http.StatusFound)
+		}, "a URL with credentials", 1, pace{}},
+		{"redirect loop", func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, r.URL.Path, http.StatusFound)
+		}, "redirects more than 5 times", limits.BundleRedirects + 1, pace{}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, c.handler)
+			f := s.fetcher()
+			if c.pace != (pace{}) {
+				f.pace = c.pace
+			}
+			f.Store, f.Save = newStore(t, other), true
+			certs, err := f.Fetch(t.Context(), []Entry{entry(cert, s.URL+"/one.crt"), entry(other, s.URL+"/two.crt")})
+			if n := s.requests.Load(); n != c.requests {
+				t.Errorf("%d requests, want %d", n, c.requests)
+			}
+			if saved := has(f.Store, der); saved != (c.reason == "") {
+				t.Errorf("in the store: %v", saved)
+			}
+			if c.reason == "" {
+				if err != nil || len(certs) != 2 || !certs[0].X509.Equal(cert.X509) || certs[0].Name != cert.Name {
+					t.Errorf("got %v, %v", certs, err)
+				}
+				return
+			}
+			wantError(t, err, "1 of 2 certificates cannot be had:\n  IFX \"IFX CA 1\" "+s.URL+"/one.crt: ", c.reason)
+			if strings.Contains(err.Error(), "secret") || strings.Count(err.Error(), "\n") != 1 {
+				t.Errorf("error is %q", err)
+			}
+		})
+	}
+	t.Cleanup(func() {
+		if n := stranger.requests.Load(); n > 0 {
+			t.Errorf("a host outside the catalog got %d requests", n)
+		}
+	})
+}
+
+// TestFetchTLS: a site that cannot prove its name, or does not speak TLS, is
+// asked once.
+func TestFetchTLS(t *testing.T) {
+	cert := testCA(t, "IFX", 1)
+	s := newSite(t, serve(cert.X509.Raw))
+	plain := httptest.NewServer(serve(cert.X509.Raw))
+	t.Cleanup(plain.Close)
+	closed := httptest.NewServer(nil)
+	closed.Close()
+	noName := strings.Replace(s.URL, "127.0.0.1", "localhost", 1)
+	for _, c := range []struct {
+		name, url, want string
+		roots           *x509.CertPool
+	}{
+		{"unknown CA", s.URL, "certificate signed by unknown authority", x509.NewCertPool()},
+		{"wrong name", noName, "not localhost", s.fetcher().RootCAs},
+		{"plain HTTP", strings.Replace(plain.URL, "http:", "https:", 1), "HTTP response to HTTPS client", nil},
+		{"nobody there", strings.Replace(closed.URL, "http:", "https:", 1), "connection refused", nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := &Fetcher{RootCAs: c.roots, pace: pace{backoff: time.Hour}}
+			_, err := f.Fetch(t.Context(), []Entry{entry(cert, c.url)})
+			wantError(t, err, c.want)
+		})
+	}
+	if n := s.requests.Load(); n != 0 {
+		t.Errorf("%d requests were sent to a server that is not trusted", n)
+	}
+}
+
+// TestFetchListsAllFailures: one bad site does not hide another, and the rest is
+// fetched and kept.
+func TestFetchListsAllFailures(t *testing.T) {
+	var certs []Certificate
+	var entries []Entry
+	s := newSite(t, func(w http.ResponseWriter, r *http.Request) {
+		var n int
+		fmt.Sscanf(r.URL.Path, "/%d", &n)
+		if n%3 == 0 {
+			http.NotFound(w, r)
+			return
+		}
+		w.Write(certs[n].X509.Raw)
+	})
+	for n := range 30 {
+		certs = append(certs, testCA(t, "IFX", int64(n+1)))
+		entries = append(entries, entry(certs[n], fmt.Sprintf("%s/%d", s.URL, n)))
+	}
+	f := s.fetcher()
+	f.Store, f.Save = newStore(t), true
+	var seen []int
+	f.Progress = func(done, total int) {
+		if seen = append(seen, done); total != 30 {
+			t.Errorf("total is %d", total)
+		}
+	}
+	_, err := f.Fetch(t.Context(), entries)
+	failed, ok := errors.AsType[*FetchError](err)
+	if !ok || failed.Total != 30 || len(failed.Failures) != 10 || len(failed.Unwrap()) != 10 {
+		t.Fatalf("got %v", err)
+	}
+	for i, failure := range failed.Failures {
+		if failure.Entry.URL != entries[3*i].URL {
+			t.Errorf("failure %d is %v", i, failure)
+		}
+	}
+	for n, c := range certs {
+		if has(f.Store, c.X509.Raw) != (n%3 != 0) {
+			t.Errorf("certificate %d: in the store: %v", n, n%3 == 0)
+		}
+	}
+	if len(seen) != 30 || !slices.IsSorted(seen) {
+		t.Errorf("progress was %v", seen)
+	}
+}
+
+// TestFetchIsBoundedAndParallel: no more requests at once than allowed, and
+// memory does not follow what sites send.
+func TestFetchIsBoundedAndParallel(t *testing.T) {
+	var mu sync.Mutex
+	var now, most int
+	full := make(chan struct{})
+	release := sync.OnceFunc(func() { close(full) })
+	s := newSite(t, func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		now++
+		if most = max(most, now); now == limits.BundleWorkersPerHost {
+			release() // all slots are taken: let them go
+		}
+		mu.Unlock()
+		select {
+		case <-full:
+		case <-r.Context().Done():
+		}
+		w.Header().Set("Content-Encoding", "gzip")
+		w.Write(gzipped(make([]byte, 1<<20)))
+		mu.Lock()
+		now--
+		mu.Unlock()
+	})
+	f := s.fetcher()
+	var entries []Entry
+	for n := range limits.BundleWorkersPerHost {
+		entries = append(entries, entry(testCA(t, "IFX", int64(n+1)), fmt.Sprintf("%s/%d", s.URL, n)))
+	}
+	for n := range 2 * limits.BundleWorkersPerHost {
+		e := entries[n%len(entries)]
+		e.URL += "/again"
+		entries = append(entries, e)
+	}
+	_, err := f.Fetch(t.Context(), entries)
+	wantError(t, err, "more than 65536 bytes came")
+	if most != limits.BundleWorkersPerHost {
+		t.Errorf("%d requests at once, want %d", most, limits.BundleWorkersPerHost)
+	}
+}
+
+func TestFetchMemory(t *testing.T) {
+	bomb := bomb()
+	s := newSite(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Encoding", "gzip")
+		w.Write(bomb)
+	})
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err := s.fetcher().Fetch(t.Context(), []Entry{entry(testCA(t, "IFX", 1), s.URL)})
+	runtime.ReadMemStats(&after)
+	wantError(t, err, "more than 65536 bytes came")
+	if n := after.TotalAlloc - before.TotalAlloc; n > 8<<20 {
+		t.Errorf("a bomb of 100 MiB cost %d bytes", n)
+	}
+}
+
+func TestFetchCanceled(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	s := newSite(t, func(w http.ResponseWriter, r *http.Request) {
+		cancel()
+		silent(w, r)
+	})
+	if _, err := s.fetcher().Fetch(ctx, []Entry{entry(testCA(t, "IFX", 1), s.URL)}); err != context.Canceled {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestFetchStoreFirst(t *testing.T) {
+	kept, missing := testCA(t, "IFX", 1), testCA(t, "IFX", 2)
+	s := newSite(t, serve(missing.X509.Raw))
+	f := s.fetcher()
+	f.Store = newStore(t, kept)
+	entries := []Entry{entry(kept, s.URL+"/kept"), entry(missing, s.URL+"/missing")}
+
+	f.Offline = true
+	_, err := f.Fetch(t.Context(), entries)
+	wantError(t, err, "1 of 2 certificates", s.URL+"/missing: not in the certificate store")
+	if s.requests.Load() != 0 || len(hint.Of(err)) != 1 {
+		t.Errorf("%d requests, hints %q", s.requests.Load(), hint.Of(err))
+	}
+
+	f.Offline = false
+	if _, err := f.Fetch(t.Context(), entries); err != nil || s.requests.Load() != 1 || has(f.Store, missing.X509.Raw) {
+		t.Errorf("%v after %d requests, saved without being asked: %v", err, s.requests.Load(), has(f.Store, missing.X509.Raw))
+	}
+
+	// All pins count for bytes of the store, too.
+	wrong := entries[0]
+	wrong.Fingerprints = []Fingerprint{fingerprint(crypto.SHA1, nil), entries[0].Fingerprints[1]}
+	_, err = f.Fetch(t.Context(), []Entry{wrong})
+	wantError(t, err, "another certificate: its SHA-1 digest is")
+
+	_, err = (&Fetcher{Save: true}).Fetch(t.Context(), entries)
+	wantError(t, err, "no certificate store to save to")
+}
+
+func TestRetryAfter(t *testing.T) {
+	now := time.Date(2026, 4, 11, 12, 0, 0, 0, time.UTC)
+	for _, c := range []struct {
+		header string
+		want   time.Duration
+		ok     bool
+	}{
+		{"5", 5 * time.Second, true},
+		{"Sat, 11 Apr 2026 12:00:07 GMT", 7 * time.Second, true},
+		{"Sat, 11 Apr 2026 11:00:00 GMT", 0, true},
+		{"", 0, false},
+		{"-1", 0, false},
+		{"99999999999999999999", 0, false},
+		{"soon", 0, false},
+	} {
+		if got, ok := retryAfter(c.header, now); got != c.want || ok != c.ok {
+			t.Errorf("%q: %v, %v", c.header, got, ok)
+		}
+	}
+}

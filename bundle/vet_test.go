@@ -1,0 +1,106 @@
+package bundle
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"testing"
+	"time"
+)
+
+// TestVet: each certificate breaks one rule; the parsed form is changed where
+// Go would not make such a certificate.
+func TestVet(t *testing.T) {
+	at := time.Date(2026, 4, 11, 0, 0, 0, 0, time.UTC)
+	t.Setenv("GODEBUG", "rsa1024min=0") // to make a weak key
+	changed := func(change func(*x509.Certificate)) *x509.Certificate {
+		c := selfSigned(t, template(1, "CA"))
+		change(c)
+		return c
+	}
+	weakRSA, err := rsa.GenerateKey(rand.Reader, 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	weakEC, err := ecdsa.GenerateKey(elliptic.P224(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		rule     string
+		severity Severity
+		cert     *x509.Certificate
+		text     string
+	}{
+		{"not-a-ca", Error, changed(func(c *x509.Certificate) { c.IsCA = false }), "is not a CA certificate"},
+		{"not-a-ca", Error, changed(func(c *x509.Certificate) { c.BasicConstraintsValid = false }), "is not a CA certificate"},
+		{"weak-key", Error, signedBy(t, template(1, "CA"), weakRSA), "RSA key of 1024 bits"},
+		{"weak-key", Error, signedBy(t, template(1, "CA"), weakEC), "elliptic-curve key of 224 bits"},
+		{"weak-key", Error, changed(func(c *x509.Certificate) { c.PublicKey = nil }), "key of an unknown kind"},
+		{"weak-signature", Error, changed(func(c *x509.Certificate) { c.SignatureAlgorithm = x509.MD5WithRSA }), "signed with MD5-RSA"},
+		{"weak-signature", Warning, changed(func(c *x509.Certificate) { c.SignatureAlgorithm = x509.ECDSAWithSHA1 }), "signed with ECDSA-SHA1"},
+		{"weak-signature", Warning, changed(func(c *x509.Certificate) { c.SignatureAlgorithm = 0 }), "signed with an unknown algorithm"},
+		{"validity", Warning, changed(func(c *x509.Certificate) { c.NotAfter = at.Add(-time.Second) }), "expired on 2026-04-10"},
+		{"validity", Warning, changed(func(c *x509.Certificate) { c.NotBefore = at.Add(time.Second) }), "not valid before 2026-04-11"},
+		{"unprintable", Error, changed(func(c *x509.Certificate) {
+			c.Issuer = pkix.Name{CommonName: "a\n-----BEGIN"}
+		}), "subject or issuer has the unprintable character U+000A"},
+	} {
+		findings := Vet([]Certificate{{"IFX", "CA", c.cert}}, at)
+		want := Finding{c.rule, c.severity, "IFX", "CA", c.text}
+		if len(findings) != 1 || findings[0] != want {
+			t.Errorf("got %v, want %v", findings, want)
+		}
+	}
+	good := testCA(t, "IFX", 1)
+	if findings := Vet([]Certificate{good, testCA(t, "IFX", 2)}, at); len(findings) != 0 {
+		t.Errorf("good certificates: %v", findings)
+	}
+	twice := Vet([]Certificate{good, {"STM", "again", good.X509}}, at)
+	if len(twice) != 1 || twice[0].String() != `error: STM "again": is the same certificate as IFX "IFX CA 1" [duplicate]` {
+		t.Errorf("got %v", twice)
+	}
+}
+
+func TestBuildRefuses(t *testing.T) {
+	good := testCA(t, "IFX", 1)
+	leaf := template(2, "leaf")
+	leaf.IsCA = false
+	ok := header(Roots, Sealsmith)
+	for _, c := range []struct {
+		name  string
+		certs []Certificate
+		h     Header
+		want  string
+	}{
+		{"nothing", nil, ok, "at least one certificate"},
+		{"twice", []Certificate{good, good}, ok, "[duplicate]"},
+		{"leaf", []Certificate{good, {"IFX", "leaf", selfSigned(t, leaf)}}, ok, `IFX "leaf": is not a CA certificate`},
+		{"vendor", []Certificate{{"EVIL", "CA", good.X509}}, ok, `vendor id "EVIL"`},
+		{"name", []Certificate{{"IFX", "CA\n-----BEGIN CERTIFICATE-----", good.X509}}, ok, `name "CA\n-----BEGIN`},
+		{"no name", []Certificate{{"IFX", "", good.X509}}, ok, "empty"},
+		{"no certificate", []Certificate{{"IFX", "CA", nil}}, ok, "without its certificate"},
+		{"kind", []Certificate{good}, header("leaves", Sealsmith), `kind "leaves"`},
+		{"format", []Certificate{good}, header(Roots, "text"), `format "text"`},
+		{"date", []Certificate{good}, Header{Roots, Sealsmith, "today", ""}, `date "today"`},
+		{"commit", []Certificate{good}, Header{Roots, Sealsmith, testDate, "ABC"}, `commit "ABC"`},
+		{"tpmtb without commit", []Certificate{good}, Header{Roots, TPMTB, testDate, ""}, "wants 40"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, _, err := Build(c.certs, c.h)
+			wantError(t, err, c.want)
+		})
+	}
+}
+
+func TestBuildWarns(t *testing.T) {
+	old := template(1, "old")
+	old.NotAfter = time.Date(2021, 1, 1, 0, 0, 0, 0, time.UTC)
+	_, findings, err := Build([]Certificate{{"IFX", "old", selfSigned(t, old)}}, header(Roots, Sealsmith))
+	if err != nil || len(findings) != 1 || findings[0].Rule != "validity" {
+		t.Errorf("got %v, %v", findings, err)
+	}
+}
