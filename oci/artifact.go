@@ -43,8 +43,12 @@ func (c *Client) Attach(ctx context.Context, subject Subject, a Artifact) (Artif
 	if a.Type == "" || a.MediaType == "" || len(a.Data) == 0 || len(a.Data) > limits.OCIArtifact {
 		return Artifact{}, fmt.Errorf("attach artifact of type %.80q, media type %.80q, %d bytes: %w", a.Type, a.MediaType, len(a.Data), ErrUsage)
 	}
-	c.attaching.Lock()
-	defer c.attaching.Unlock()
+	select {
+	case c.attaching <- struct{}{}:
+		defer func() { <-c.attaching }()
+	case <-ctx.Done():
+		return Artifact{}, ctx.Err()
+	}
 	ctx, cancel := context.WithTimeout(ctx, limits.RegistryCall)
 	defer cancel()
 	s, err := c.session(ctx, subject.repo, transport.PushScope)

@@ -28,7 +28,7 @@ type Client struct {
 	keychain  authn.Keychain
 	wait      func() backoff.BackOff
 
-	attaching sync.Mutex // see Attach
+	attaching chan struct{} // held by the one Attach at work
 
 	mu       sync.Mutex
 	sessions map[string]*session
@@ -43,6 +43,7 @@ func NewClient(userAgent string) *Client {
 		transport: newTransport(),
 		keychain:  authn.DefaultKeychain,
 		wait:      func() backoff.BackOff { return backoff.NewExponentialBackOff() },
+		attaching: make(chan struct{}, 1),
 		sessions:  map[string]*session{},
 	}
 }

@@ -40,23 +40,30 @@ var errRefused = errors.New("refused")
 // its texts quote the registry at length.
 func registryError(err error) error {
 	var answer *transport.Error
-	var inner *url.Error
+	var exchange *url.Error
 	var network net.Error
 	switch {
-	case err == nil, errors.Is(err, ErrInvalid):
-		return err
+	case err == nil:
+		return nil
 	case errors.Is(err, context.Canceled):
 		return context.Canceled
 	case errors.As(err, &answer):
 		return answerError(answer)
+	case errors.As(err, &exchange) && !errors.Is(exchange.Err, errRefused):
+		return unreachable(exchange.Err)
 	case errors.Is(err, errRefused):
-		return fmt.Errorf("%w: %s", ErrInvalid, said(err))
-	case errors.As(err, &inner):
-		return fmt.Errorf("%w: %s", ErrUnreachable, said(inner.Err))
 	case errors.As(err, &network), errors.Is(err, context.DeadlineExceeded), errors.Is(err, io.ErrUnexpectedEOF):
-		return fmt.Errorf("%w: %s", ErrUnreachable, said(err))
+		return unreachable(err)
 	}
 	return fmt.Errorf("%w: %s", ErrInvalid, said(err))
+}
+
+func unreachable(err error) error {
+	wrapped := fmt.Errorf("%w: %s", ErrUnreachable, said(err))
+	if errors.Is(err, http.ErrSchemeMismatch) {
+		return hint.Wrap(wrapped, "plain HTTP is spoken only to registries on this machine; others need TLS")
+	}
+	return wrapped
 }
 
 // answerError classifies an error status.
@@ -65,20 +72,18 @@ func answerError(answer *transport.Error) error {
 	if len(answer.Errors) > 0 {
 		text = fmt.Sprintf("%s: %s", answer.Errors[0].Code, answer.Errors[0].Message)
 	}
-	class := ErrInvalid
+	err := func(class error) error {
+		return fmt.Errorf("%w: status %d: %.200q", class, answer.StatusCode, text)
+	}
 	switch code := answer.StatusCode; {
 	case code == http.StatusNotFound:
-		class = ErrNotFound
+		return err(ErrNotFound)
 	case code == http.StatusUnauthorized, code == http.StatusForbidden:
-		class = ErrDenied
+		return hint.Wrap(err(ErrDenied), "log in to the registry, for example with: docker login REGISTRY")
 	case code == http.StatusTooManyRequests, code >= 500:
-		class = ErrUnreachable
+		return err(ErrUnreachable)
 	}
-	err := fmt.Errorf("%w: status %d: %.200q", class, answer.StatusCode, text)
-	if class == ErrDenied && answer.Request != nil {
-		return hint.Wrap(err, fmt.Sprintf("log in, for example with: docker login %s", answer.Request.URL.Host))
-	}
-	return err
+	return err(ErrInvalid)
 }
 
 // said quotes a text that a registry may have written.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -221,5 +222,38 @@ func TestCraneReadsOurImages(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), crane, "export", "--platform", "linux/arm64", host+"/app:v1", filepath.Join(t.TempDir(), "files.tar")).CombinedOutput()
 	if err != nil {
 		t.Errorf("crane export: %v\n%s", err, out)
+	}
+}
+
+// BenchmarkPush builds an image of a program of this size for two platforms and
+// pushes it to a new repository of a registry in memory.
+func BenchmarkPush(b *testing.B) {
+	program, err := os.Executable()
+	if err != nil {
+		b.Fatal(err)
+	}
+	info, err := os.Stat(program)
+	if err != nil {
+		b.Fatal(err)
+	}
+	data := writeFile(b, "makes the layers differ")
+	o := BuildOptions{Inputs: []Input{
+		{amd64, []File{{Path: "/app", Source: program, Executable: true}}},
+		{arm64, []File{{Path: "/app", Source: program, Executable: true}, {Path: "/data", Source: data}}},
+	}}
+	client := newTestClient()
+	b.SetBytes(2 * info.Size())
+	b.ReportAllocs()
+	for b.Loop() {
+		image, err := Build(b.Context(), o)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := client.Push(b.Context(), ocitest.Registry(b, true)+"/app:v1", image, nil); err != nil {
+			b.Fatal(err)
+		}
+		if err := image.Close(); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

@@ -63,8 +63,8 @@ func (s *session) referrersPage(ctx context.Context, page *url.URL) ([]byte, *ur
 		return nil, nil, registryError(err)
 	}
 	defer resp.Body.Close()
-	// What registries answer that do not know the path.
-	if err := transport.CheckError(resp, http.StatusOK, http.StatusNotFound, http.StatusBadRequest, http.StatusNotAcceptable, http.StatusMethodNotAllowed); err != nil {
+	// 400 is what some registries answer that do not know the path.
+	if err := transport.CheckError(resp, http.StatusOK, http.StatusNotFound, http.StatusBadRequest); err != nil {
 		return nil, nil, registryError(err)
 	}
 	mediaType, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))

@@ -73,8 +73,11 @@ func (c *Client) Images(ctx context.Context, index Subject) ([]Subject, error) {
 		return nil, fmt.Errorf("list images of %s: %w", index, err)
 	}
 	m, err := s.parsed(ctx, index.ref())
-	if err != nil || m.index == nil {
-		return nil, err
+	if err != nil {
+		return nil, fmt.Errorf("list images of %s: %w", index, err)
+	}
+	if m.index == nil {
+		return nil, nil
 	}
 	if n := len(m.index.Manifests); n > limits.OCIPlatforms {
 		return nil, fmt.Errorf("%s has %d images: %w", index, n, ErrInvalid)
