@@ -65,7 +65,7 @@ fuzz: ## every fuzz target for FUZZTIME (30s)
 .PHONY: bench
 bench: ## figures as ratios: make bench BENCH=agent/
 	@$(GO) test -c -o bin/bench.test ./internal/bench
-	@cd internal/bench && ../../bin/bench.test -figures '$(BENCH)'
+	@cd internal/bench && ../../bin/bench.test -figures '$(BENCH)' | sed '/^PASS$$/d'
 
 .PHONY: install
 install: build ## install the programs, man pages and shell completions below PREFIX
