@@ -68,7 +68,7 @@ func mustSign(t *testing.T, s key.Signer) {
 	}
 }
 
-// reader lists a key folder without touching a device.
+// infos lists a key folder without a device.
 func infos(t *testing.T, dir string) map[string]key.Info {
 	t.Helper()
 	all := map[string]key.Info{}

@@ -33,6 +33,7 @@ func TestParseDevice(t *testing.T) {
 		"unix:/run/x.sock": "unix:/run/x.sock",
 		"unix:./x":         "unix:" + folder + "/x",
 		"swtpm:":           "",
+		"swtpm:/a,mode=0":  "",
 		"unix:":            "",
 		"tpmrm0":           "",
 		"device:/dev/tpm0": "",

@@ -12,20 +12,21 @@ import (
 )
 
 // explainAuth says that the auth value of a key was wrong; the code stays in the
-// chain.
-func (c *chip) explainAuth(err error) error {
-	switch {
-	case errors.Is(err, tpm2.TPMRCAuthFail):
-		tries := -1
-		if l, lerr := c.lockout(); lerr == nil {
-			tries = l.triesLeft()
-		}
-		return fmt.Errorf("%w: %w", &key.PINError{TriesLeft: tries}, err)
-	case errors.Is(err, tpm2.TPMRCBadAuth):
-		// A key without dictionary lockout: nothing was counted.
-		return fmt.Errorf("%w: %w", &key.PINError{TriesLeft: -1}, err)
+// chain. Only BAD_AUTH, the answer for keys without dictionary lockout, was not
+// counted.
+func (c *chip) explainAuth(err error, auth []byte) error {
+	counted := errors.Is(err, tpm2.TPMRCAuthFail)
+	if !counted && !errors.Is(err, tpm2.TPMRCBadAuth) {
+		return err
 	}
-	return err
+	if auth == nil {
+		return fmt.Errorf("the key has a PIN though its file says that it has none: %w", err)
+	}
+	wrong := &key.PINError{TriesLeft: -1}
+	if l, lerr := c.lockout(); counted && lerr == nil {
+		wrong.TriesLeft = l.triesLeft()
+	}
+	return fmt.Errorf("%w: %w", wrong, err)
 }
 
 // explain gives an answer of the TPM its class and its advice; the code stays in

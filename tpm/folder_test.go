@@ -2,6 +2,7 @@ package tpm_test
 
 import (
 	"bytes"
+	"encoding/pem"
 	"errors"
 	"os"
 	"os/exec"
@@ -292,6 +293,33 @@ func TestKeyWithoutRecordIsForeign(t *testing.T) {
 		t.Errorf("info %+v; want the label's usage and nothing that only the record says", in)
 	}
 	mustSign(t, only(t, f.b))
+}
+
+func TestFileThatHidesThePIN(t *testing.T) {
+	f := newFixture(t)
+	f.chip.ExpectLockout(1)
+	create(t, f.b, "pin", key.P256, []byte("right"))
+	path := filepath.Join(f.dir, "pin.tpm")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode(data)
+	no, yes := []byte{0xA0, 3, 1, 1, 0}, []byte{0xA0, 3, 1, 1, 0xff}
+	block.Bytes = bytes.Replace(block.Bytes, no, yes, 1)
+	write(t, path, pem.EncodeToMemory(block))
+	for s, err := range f.b.Keys(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Info().Ref.Name != "pin" {
+			continue
+		}
+		err := sign(t.Context(), s)
+		if _, isPIN := errors.AsType[*key.PINError](err); isPIN || !errors.Is(err, tpm2.TPMRCAuthFail) {
+			t.Errorf("%v; want the TPM's refusal, and no PINError for a PIN that nobody gave", err)
+		}
+	}
 }
 
 func TestKeyOfAnotherTPM(t *testing.T) {

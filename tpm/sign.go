@@ -72,7 +72,7 @@ func (c *chip) sign(o *object, digest []byte, s tpm2.TPMTSigScheme, auth []byte)
 				Validation: tpm2.TPMTTKHashCheck{Tag: tpm2.TPMSTHashCheck, Hierarchy: tpm2.TPMRHNull},
 			})
 			if err != nil {
-				return c.explainAuth(err)
+				return c.explainAuth(err, auth)
 			}
 			signature = &rsp.Signature
 			return nil

@@ -72,6 +72,9 @@ func parseTarget(s string) (target, error) {
 	if err != nil {
 		return bad(err.Error())
 	}
+	if t.kind == swtpmChild && strings.Contains(path, ",") {
+		return bad("swtpm would take what follows the comma for an option")
+	}
 	t.path = path
 	return t, nil
 }
