@@ -30,7 +30,8 @@
 // Key files are parsed strictly and bounded. Somebody who can write to the key
 // folder can take keys away or add his own, but cannot make a key look as if it
 // had another usage or public key: both are in the public area, which the TPM
-// checks when it loads the key.
+// checks when it loads the key. NAME.json is not protected: it can be made to say
+// that a key may be used unattended.
 //
 // The TPM does not enforce usage: who has our uid, the device and a key without
 // a PIN needs no agent. A software TPM protects nothing. PINs are lent to this
