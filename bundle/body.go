@@ -10,6 +10,9 @@ import (
 	"strings"
 )
 
+// sequence is the first byte of a certificate's DER.
+const sequence = 0x30
+
 // pemBegin opens a block of any type.
 const pemBegin = "-----BEGIN "
 
@@ -20,7 +23,7 @@ func bodyDER(body []byte) ([]byte, error) {
 	switch trimmed := bytes.TrimSpace(body); {
 	case len(body) == 0:
 		return nil, errors.New("an empty body came")
-	case body[0] == 0x30: // SEQUENCE; "0" in text, which base64 of DER never begins with
+	case body[0] == sequence: // "0" in text, with which base64 of DER never begins
 		return exactDER(body)
 	case bytes.Contains(body, []byte(pemBegin)):
 		return pemDER(body)
@@ -28,7 +31,7 @@ func bodyDER(body []byte) ([]byte, error) {
 		return nil, errors.New("an HTML or XML page came")
 	}
 	text := strings.Join(strings.Fields(string(body)), "")
-	if der, err := base64.StdEncoding.Strict().DecodeString(text); err == nil && len(der) > 0 && der[0] == 0x30 {
+	if der, err := base64.StdEncoding.Strict().DecodeString(text); err == nil && len(der) > 0 && der[0] == sequence {
 		return exactDER(der)
 	}
 	return nil, fmt.Errorf("%d bytes came that are neither DER nor PEM", len(body))
@@ -38,7 +41,7 @@ func exactDER(b []byte) ([]byte, error) {
 	var outer asn1.RawValue
 	rest, err := asn1.Unmarshal(b, &outer)
 	switch {
-	case err != nil:
+	case err != nil || b[0] != sequence:
 		return nil, fmt.Errorf("%d bytes came that are no whole DER structure", len(b))
 	case len(rest) > 0:
 		return nil, fmt.Errorf("%d bytes came after the certificate", len(rest))

@@ -135,10 +135,11 @@ func (f *Fetcher) Fetch(ctx context.Context, entries []Entry) ([]Certificate, er
 		})
 	}
 	wg.Wait()
-	if err := context.Cause(ctx); err != nil && len(j.failures()) > 0 && errors.Is(err, context.Canceled) {
-		return nil, err // the caller gave up: no list of consequences
+	certs, err := j.result()
+	if err != nil && errors.Is(ctx.Err(), context.Canceled) {
+		return nil, context.Cause(ctx) // the caller gave up: no list of consequences
 	}
-	return j.result()
+	return certs, err
 }
 
 var errOffline = errors.New("not in the certificate store")
@@ -226,18 +227,15 @@ func (j *job) finish(i int, der []byte, err error) {
 	}
 }
 
-func (j *job) failures() []*Failure {
-	var all []*Failure
+// result is called when all is finished.
+func (j *job) result() ([]Certificate, error) {
+	var failures []*Failure
 	for i, err := range j.errs {
 		if err != nil {
-			all = append(all, &Failure{j.entries[i], err})
+			failures = append(failures, &Failure{j.entries[i], err})
 		}
 	}
-	return all
-}
-
-func (j *job) result() ([]Certificate, error) {
-	if failures := j.failures(); len(failures) > 0 {
+	if len(failures) > 0 {
 		return nil, &FetchError{len(j.entries), failures}
 	}
 	return j.certs, nil

@@ -10,8 +10,10 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"runtime"
 	"slices"
 	"strings"
@@ -19,6 +21,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/cenkalti/backoff/v5"
 
 	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/internal/limits"
@@ -33,7 +37,7 @@ type site struct {
 // quiet takes the complaints of test servers about clients that hang up.
 var quiet = log.New(io.Discard, "", 0)
 
-func newSite(t testing.TB, h http.HandlerFunc) *site {
+func newSite(t testing.TB, h http.HandlerFunc, setup ...func(*httptest.Server)) *site {
 	t.Helper()
 	s := &site{}
 	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -41,6 +45,9 @@ func newSite(t testing.TB, h http.HandlerFunc) *site {
 		h(w, r)
 	}))
 	s.Config.ErrorLog = quiet
+	for _, change := range setup {
+		change(s.Server)
+	}
 	s.StartTLS()
 	t.Cleanup(s.Close)
 	return s
@@ -89,8 +96,8 @@ func gzipped(body []byte) []byte {
 	return out.Bytes()
 }
 
-// bomb is 100 MiB in 100 kB.
-var bomb = sync.OnceValue(func() []byte { return gzipped(make([]byte, 100<<20)) })
+// bomb is 16 MiB in 16 kB.
+var bomb = sync.OnceValue(func() []byte { return gzipped(make([]byte, 16<<20)) })
 
 // TestFetchFaults: what a site can do, and what the person reads. An empty
 // reason is success. Nothing that fails enters the store.
@@ -98,7 +105,6 @@ func TestFetchFaults(t *testing.T) {
 	cert, other := testCA(t, "IFX", 1), testCA(t, "IFX", 2)
 	der := cert.X509.Raw
 	stranger := newSite(t, serve(der))
-	bomb := bomb()
 	short := pace{stall: 100 * time.Millisecond, backoff: time.Millisecond}
 	for _, c := range []struct {
 		name     string
@@ -156,7 +162,7 @@ func TestFetchFaults(t *testing.T) {
 		}, "more than 65536 bytes came", 1, pace{}},
 		{"gzip bomb", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Encoding", "gzip")
-			w.Write(bomb)
+			w.Write(bomb())
 		}, "more than 65536 bytes came", 1, pace{}},
 		{"huge header", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("X", strings.Repeat("x", 64<<10))
@@ -257,8 +263,11 @@ func TestFetchListsAllFailures(t *testing.T) {
 			http.NotFound(w, r)
 			return
 		}
+		if r.ProtoMajor != 2 {
+			t.Errorf("request by %s", r.Proto)
+		}
 		w.Write(certs[n].X509.Raw)
-	})
+	}, func(s *httptest.Server) { s.EnableHTTP2 = true })
 	for n := range 30 {
 		certs = append(certs, testCA(t, "IFX", int64(n+1)))
 		entries = append(entries, entry(certs[n], fmt.Sprintf("%s/%d", s.URL, n)))
@@ -291,8 +300,7 @@ func TestFetchListsAllFailures(t *testing.T) {
 	}
 }
 
-// TestFetchIsBoundedAndParallel: no more requests at once than allowed, and
-// memory does not follow what sites send.
+// TestFetchIsBoundedAndParallel: as many requests at once as allowed, no more.
 func TestFetchIsBoundedAndParallel(t *testing.T) {
 	var mu sync.Mutex
 	var now, most int
@@ -310,7 +318,7 @@ func TestFetchIsBoundedAndParallel(t *testing.T) {
 		case <-r.Context().Done():
 		}
 		w.Header().Set("Content-Encoding", "gzip")
-		w.Write(gzipped(make([]byte, 1<<20)))
+		w.Write(bomb())
 		mu.Lock()
 		now--
 		mu.Unlock()
@@ -333,18 +341,18 @@ func TestFetchIsBoundedAndParallel(t *testing.T) {
 }
 
 func TestFetchMemory(t *testing.T) {
-	bomb := bomb()
+	packed := bomb()
 	s := newSite(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Encoding", "gzip")
-		w.Write(bomb)
+		w.Write(packed)
 	})
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	_, err := s.fetcher().Fetch(t.Context(), []Entry{entry(testCA(t, "IFX", 1), s.URL)})
 	runtime.ReadMemStats(&after)
 	wantError(t, err, "more than 65536 bytes came")
-	if n := after.TotalAlloc - before.TotalAlloc; n > 8<<20 {
-		t.Errorf("a bomb of 100 MiB cost %d bytes", n)
+	if n := after.TotalAlloc - before.TotalAlloc; n > 2<<20 {
+		t.Errorf("a bomb of 16 MiB cost %d bytes", n)
 	}
 }
 
@@ -386,6 +394,13 @@ func TestFetchStoreFirst(t *testing.T) {
 
 	_, err = (&Fetcher{Save: true}).Fetch(t.Context(), entries)
 	wantError(t, err, "no certificate store to save to")
+}
+
+func TestNoNetwork(t *testing.T) {
+	err := judge(&url.Error{Op: "Get", Err: &net.OpError{Op: "dial", Err: &net.DNSError{Name: "pki.example", IsNotFound: true}}})
+	if _, permanent := errors.AsType[*backoff.PermanentError](err); !permanent || len(hint.Of(err)) != 1 {
+		t.Errorf("got %v with hints %q", err, hint.Of(err))
+	}
 }
 
 func TestRetryAfter(t *testing.T) {
