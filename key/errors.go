@@ -23,6 +23,19 @@ var (
 	ErrForeign = errors.New("key belongs to another device")
 )
 
+// KeyError is one key that is there and cannot be read: [Backend.Keys] lists the
+// others, and it stands in the way of no other name.
+type KeyError struct {
+	Ref Ref
+	Err error // says which file or slot
+}
+
+// Error implements error.
+func (e *KeyError) Error() string { return e.Err.Error() }
+
+// Unwrap gives errors.Is the cause.
+func (e *KeyError) Unwrap() error { return e.Err }
+
 // PINError is a wrong PIN. The device counted the try.
 type PINError struct {
 	TriesLeft int // -1: not known

@@ -153,6 +153,16 @@ func TestRing(t *testing.T) {
 	if _, err := ring.Signer(ctx, other.Info().ID); err != nil {
 		t.Errorf("whole ID with a broken backend: %v", err)
 	}
+	// A single unreadable key is in the way of its own name, and of IDs.
+	first.Broken = &key.KeyError{Ref: key.Ref{Backend: "tpm", Name: "broken"}, Err: errors.New("torn file")}
+	if _, err := resolve("other"); err != nil {
+		t.Errorf("name beside an unreadable key: %v", err)
+	}
+	for _, text := range []string{"broken", "tpm/broken", "id:00000000"} {
+		if _, err := resolve(text); !errors.Is(err, first.Broken) {
+			t.Errorf("resolve %q: %v; want the unreadable key's error", text, err)
+		}
+	}
 	if infos, err := ring.List(ctx); !errors.Is(err, first.Broken) || len(infos) != 3 {
 		t.Errorf("list with a broken backend: %d keys, %v", len(infos), err)
 	}

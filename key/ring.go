@@ -40,7 +40,7 @@ func (r *Ring) Signer(ctx context.Context, id ID) (Signer, error) {
 // Resolve finds the key that a reference names. It fails with [ErrNotFound],
 // with [ErrAmbiguous], or with the error of a backend that could hold the key
 // and did not answer: a name must never mean another key because a device is
-// away.
+// away. An unreadable key ([KeyError]) is in the way of its own name only.
 func (r *Ring) Resolve(ctx context.Context, ref Ref) (Signer, error) {
 	signers, failed := r.signers(ctx)
 	i, err := find(len(signers), func(i int) Info { return signers[i].Info() }, failed, ref)
@@ -72,8 +72,8 @@ func find(n int, info func(int) Info, failed error, ref Ref) (int, error) {
 	if len(found) == 1 && len(ref.ID) == 64 {
 		return found[0], nil
 	}
-	if failed != nil {
-		return 0, fmt.Errorf("look for key %q: %w", ref, failed)
+	if err := inTheWay(failed, ref); err != nil {
+		return 0, fmt.Errorf("look for key %q: %w", ref, err)
 	}
 	switch len(found) {
 	case 0:
@@ -87,6 +87,23 @@ func find(n int, info func(int) Info, failed error, ref Ref) (int, error) {
 		names[i] = in.Ref.String()
 	}
 	return 0, hint.Wrap(fmt.Errorf("key %q: %w", ref, ErrAmbiguous), "say which: "+strings.Join(names, ", "))
+}
+
+// inTheWay is what failed and could hide a key that the reference names: all but
+// unreadable keys of other names.
+func inTheWay(failed error, ref Ref) error {
+	if joined, ok := failed.(interface{ Unwrap() []error }); ok {
+		var all []error
+		for _, err := range joined.Unwrap() {
+			all = append(all, inTheWay(err, ref))
+		}
+		return errors.Join(all...)
+	}
+	var one *KeyError
+	if errors.As(failed, &one) && ref.ID == "" && !ref.Matches(Info{Ref: one.Ref}) {
+		return nil
+	}
+	return failed
 }
 
 // Create makes a key in the first backend that can make one.

@@ -35,11 +35,11 @@ type storedKey struct {
 	err    error // why it cannot be listed; then only info.Ref is set
 }
 
-// readKey reads the files of one key. Its error names the key.
+// readKey reads the files of one key. Its error is a [*key.KeyError].
 func readKey(dir, name string) storedKey {
 	k := storedKey{info: key.Info{Ref: key.Ref{Backend: backendName, Name: name}}}
 	if err := k.read(filepath.Join(dir, name)); err != nil {
-		k.err = fmt.Errorf("key file %.80q: %w", name+keySuffix, err)
+		k.err = &key.KeyError{Ref: k.info.Ref, Err: fmt.Errorf("key file %.80q: %w", name+keySuffix, err)}
 	}
 	return k
 }
