@@ -185,9 +185,12 @@ func (s *session) artifact(ctx context.Context, subject Subject, d v1.Hash, arti
 	if len(m.Layers) != 1 || !isSHA256(m.Layers[0].Digest) || m.Layers[0].Size > limits.OCIArtifact {
 		return Artifact{}, fmt.Errorf("%w: it does not have one blob of at most %d bytes", errMalformed, limits.OCIArtifact)
 	}
-	data, err := s.blob(ctx, m.Layers[0])
+	data, err := s.blob(ctx, m.Layers[0].Digest)
 	if err != nil {
 		return Artifact{}, err
+	}
+	if int64(len(data)) != m.Layers[0].Size {
+		return Artifact{}, fmt.Errorf("%w: its blob has another size", errMalformed)
 	}
 	return Artifact{
 		Type:        artifactType,

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -246,9 +247,10 @@ func TestAttachedJudgesByContent(t *testing.T) {
 		put(func(m *v1.Manifest) { m.Layers = append(m.Layers, blob) })
 		put(func(m *v1.Manifest) { m.Layers[0].Size = 9 << 20 })
 		put(func(m *v1.Manifest) { m.Layers[0].Digest = digest([]byte("gone")) })
+		put(func(m *v1.Manifest) { m.Layers[0].Size++ })
 		put(func(m *v1.Manifest) { m.ArtifactType = "text/plain" })
 		_, err := client.Attached(t.Context(), subject, bundleType)
-		if !errors.Is(err, ErrNotAttached) || strings.Count(fmt.Sprint(err), "passed over") != 4 {
+		if !errors.Is(err, ErrNotAttached) || strings.Count(fmt.Sprint(err), "passed over") != 5 {
 			t.Errorf("bad ones alone: %v", err)
 		}
 		if errors.Is(err, ErrUnreachable) || errors.Is(err, ErrInvalid) {
@@ -269,6 +271,39 @@ func TestAttachedJudgesByContent(t *testing.T) {
 			t.Errorf("got %v", got)
 		}
 	})
+}
+
+// TestAttachedToAnother: a signature of one image, listed for another.
+func TestAttachedToAnother(t *testing.T) {
+	var listed atomic.Value
+	listed.Store("")
+	host := ocitest.Serve(t, ocitest.Faulty(ocitest.Handler(true), func(w http.ResponseWriter, r *http.Request) bool {
+		digest := listed.Load().(string)
+		if digest == "" || !strings.Contains(r.URL.Path, "/referrers/") {
+			return false
+		}
+		w.Header().Set("Content-Type", string(types.OCIImageIndex))
+		fmt.Fprintf(w, `{"schemaVersion":2,"manifests":[{"digest":%q}]}`, digest)
+		return true
+	}))
+	client := newTestClient()
+	subject := pushed(t, client, host)
+	a, err := client.Attach(t.Context(), subject, signature("alice"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	images, err := client.Images(t.Context(), subject)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed.Store(a.Digest)
+	if got, err := client.Attached(t.Context(), subject, bundleType); err != nil || len(got) != 1 {
+		t.Errorf("own: %v, %v", got, err)
+	}
+	got, err := client.Attached(t.Context(), images[0], bundleType)
+	if !errors.Is(err, ErrNotAttached) || !strings.Contains(err.Error(), "another image") {
+		t.Errorf("another's: %v, %v", got, err)
+	}
 }
 
 // TestAttachedOfAnImageOfOthers: images that we did not build can be subjects.

@@ -96,12 +96,12 @@ func (s *session) push(ctx context.Context, i *Image, tag *name.Tag, m *meter) e
 		}
 	}
 	for _, man := range manifests {
-		got, _, err := s.manifest(ctx, s.repo.Digest(man.desc.Digest.String()))
+		_, got, err := s.manifest(ctx, s.repo.Digest(man.desc.Digest.String()))
 		if err != nil {
 			return fmt.Errorf("read back: %w", err)
 		}
-		if !bytes.Equal(got, man.raw) {
-			return fmt.Errorf("read back: %s is another manifest: %w", man.desc.Digest, ErrInvalid)
+		if got.MediaType != man.desc.MediaType {
+			return fmt.Errorf("read back: %s became a %.80q: %w", man.desc.Digest, got.MediaType, ErrInvalid)
 		}
 		m.set(man.desc, man.desc.Size)
 	}

@@ -164,6 +164,18 @@ func TestPushFailsBeforeTheTag(t *testing.T) {
 			w.Write([]byte(`{}`))
 			return true
 		}, ErrInvalid},
+		"other media type read back": {func(w http.ResponseWriter, r *http.Request) bool {
+			if r.Method != http.MethodGet || !strings.HasSuffix(r.URL.Path, child) {
+				return false
+			}
+			w.Header().Set("Content-Type", "application/vnd.docker.distribution.manifest.v2+json")
+			raw, err := image.contents[2].read()
+			if err != nil {
+				t.Error(err)
+			}
+			w.Write(raw)
+			return true
+		}, ErrInvalid},
 	} {
 		t.Run(name, func(t *testing.T) {
 			requests := &log{}
