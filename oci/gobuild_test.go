@@ -5,10 +5,15 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/sealsmith/sealsmith/internal/testenv"
 )
 
 // program writes a module with a small program to a new folder.
@@ -67,6 +72,44 @@ func TestGoBuild(t *testing.T) {
 			first = binary
 		} else if !bytes.Equal(first, binary) {
 			t.Error("two folders give two programs")
+		}
+	}
+}
+
+// TestGoBuildRecordsTheCommit although the environment says not to.
+func TestGoBuildRecordsTheCommit(t *testing.T) {
+	git := testenv.Need(t, testenv.Git)
+	t.Setenv("GOFLAGS", "-buildvcs=false")
+	dir := program(t)
+	run := func(args ...string) string {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), git, append([]string{"-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"}, args...)...)
+		cmd.Dir = dir
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("git %v: %v\n%s", args, err, out)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	run("init", "-q")
+	run("add", ".")
+	run("commit", "-q", "-m", "first")
+	revision := run("rev-parse", "HEAD")
+	for _, modified := range []string{"false", "true"} {
+		info, err := GoBuild(t.Context(), GoBuildOptions{
+			Dir: dir, Package: "./cmd/app", Platform: Platform{"linux", runtime.GOARCH, ""},
+			Output: filepath.Join(t.TempDir(), "app"), VCS: true,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for key, want := range map[string]string{"vcs.revision": revision, "vcs.modified": modified} {
+			if !slices.Contains(info.Settings, debug.BuildSetting{Key: key, Value: want}) {
+				t.Errorf("%s is not %s in %v", key, want, info.Settings)
+			}
+		}
+		if err := os.WriteFile(filepath.Join(dir, "new.txt"), nil, 0o600); err != nil {
+			t.Fatal(err)
 		}
 	}
 }
