@@ -1,0 +1,102 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/sealsmith/sealsmith/internal/hint"
+	"github.com/sealsmith/sealsmith/key"
+)
+
+// allowed is the whole policy of what a key signs where: an allow-list. Keys that
+// have no form on a socket are not even listed there.
+var allowed = map[Socket]map[key.Usage][]Form{
+	SocketSSH: {
+		key.SSH: {FormUserAuth, FormSSHSIG},
+	},
+	SocketControl: {
+		key.SSH:      {FormSSHSIG},
+		key.Artifact: {FormSSHSIG, FormDSSE, FormBlob},
+		key.Digest:   {FormDigest},
+	},
+}
+
+// namespaces are the SSHSIG namespaces that keys sign for without a rule.
+var namespaces = map[key.Usage][]string{
+	key.SSH:      {"git", "file"},
+	key.Artifact: {"sealsmith-bundle", "file"},
+}
+
+// ownNamespace is NAME@DOMAIN, which artifact keys sign for too
+// (OpenSSH PROTOCOL.sshsig asks for this form outside OpenSSH).
+var ownNamespace = regexp.MustCompile(`^[a-zA-Z0-9._-]+@[a-zA-Z0-9-]+(\.[a-zA-Z0-9-]+)*$`)
+
+// payloadType is the one DSSE payload type that keys sign: in-toto statements,
+// whose subjects can be shown.
+const payloadType = "application/vnd.in-toto+json"
+
+// Rule is what the configuration says about one key.
+type Rule struct {
+	// Confirm asks a person before each use.
+	Confirm bool
+	// Namespaces replaces the usual SSHSIG namespaces unless it is empty.
+	Namespaces []string
+}
+
+// authorize decides whether a request is granted, asking a person if need be.
+func (s *Server) authorize(ctx context.Context, r Request) error {
+	rule := s.config.Rules[r.Key.ID]
+	if !slices.Contains(allowed[r.Socket][r.Key.Usage], r.Form) {
+		err := refuse(r, fmt.Sprintf("%s keys do not sign the form %s on the %s socket", r.Key.Usage, r.Form, r.Socket))
+		return hint.Wrap(err, fmt.Sprintf("%s keys sign there: %s", r.Key.Usage, formsOf(r.Socket, r.Key.Usage)))
+	}
+	if r.Form == FormSSHSIG && !namespaceAllowed(r.Key.Usage, rule, r.Namespace) {
+		return hint.Wrap(refuse(r, fmt.Sprintf("namespace %.200q is not among those of the key", r.Namespace)),
+			fmt.Sprintf("to allow it, list the key's namespaces in config.yaml under keys: %s: namespaces:", r.Key.ID))
+	}
+	if r.Form == FormDSSE && r.PayloadType != payloadType {
+		return refuse(r, fmt.Sprintf("payload type %.200q is not %s", r.PayloadType, payloadType))
+	}
+	if !mustConfirm(r.Key, rule) {
+		return nil
+	}
+	return s.config.PINs.confirm(ctx, r.question(fmt.Sprintf("Sign with the key %s?", r.Key.Ref)))
+}
+
+func refuse(r Request, why string) error {
+	return fmt.Errorf("sign with %s: %s: %w", r.Key.Ref, why, key.ErrNotAllowed)
+}
+
+func namespaceAllowed(u key.Usage, rule Rule, namespace string) bool {
+	if len(rule.Namespaces) > 0 {
+		return slices.Contains(rule.Namespaces, namespace)
+	}
+	return slices.Contains(namespaces[u], namespace) || u == key.Artifact && ownNamespace.MatchString(namespace)
+}
+
+// supervised says that a person sees every use of the key.
+func supervised(in key.Info) bool { return in.Usage.Supervised() && !in.Policy.Unattended }
+
+// mustConfirm says whether a person is asked for a yes. The PIN of a supervised
+// key is never remembered, so asking for it is the confirmation.
+func mustConfirm(in key.Info, rule Rule) bool {
+	if supervised(in) {
+		return !in.Policy.PIN
+	}
+	return rule.Confirm
+}
+
+// formsOf lists what keys of a usage sign on a socket.
+func formsOf(s Socket, u key.Usage) string {
+	names := []string{}
+	for _, f := range allowed[s][u] {
+		names = append(names, string(f))
+	}
+	if len(names) == 0 {
+		return "nothing"
+	}
+	return strings.Join(names, ", ")
+}

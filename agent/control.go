@@ -1,0 +1,267 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/sealsmith/sealsmith/internal/limits"
+	"github.com/sealsmith/sealsmith/internal/logx"
+	"github.com/sealsmith/sealsmith/internal/secret"
+	"github.com/sealsmith/sealsmith/internal/version"
+	"github.com/sealsmith/sealsmith/key"
+)
+
+// controlHandler routes the control API.
+func (s *Server) controlHandler() http.Handler {
+	mux := http.NewServeMux()
+	for pattern, h := range map[string]func(w http.ResponseWriter, r *http.Request) (status int, answer any, err error){
+		"GET /v1/status":          s.status,
+		"GET /v1/device":          s.device,
+		"GET /v1/keys":            s.listKeys,
+		"POST /v1/keys":           s.createKey,
+		"DELETE /v1/keys/{id}":    s.deleteKey,
+		"POST /v1/keys/{id}/sign": s.signKey,
+		"POST /v1/secrets":        s.putSecret,
+	} {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			status, answer, err := h(w, r)
+			if err != nil {
+				s.config.Log.Debug("control request failed", logx.Peer, connOf(r.Context()).peer.PID, "request", pattern, logx.Err, err)
+				var e wireError
+				status, e = encodeError(err)
+				answer = errorAnswer{e}
+			}
+			writeJSON(w, status, answer)
+		})
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		message := fmt.Sprintf("no endpoint %.20q %.200q", r.Method, r.URL.Path)
+		writeJSON(w, http.StatusNotFound, errorAnswer{wireError{Code: codeNoEndpoint, Message: message}})
+	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		connOf(r.Context()).spoke()
+		// Browsers send it; nobody else has a reason to.
+		if len(r.Header.Values("Origin")) > 0 {
+			err := fmt.Errorf("requests with an origin are refused: %w", key.ErrNotAllowed)
+			status, e := encodeError(err)
+			writeJSON(w, status, errorAnswer{e})
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// writeJSON answers. A client that does not read is cut off.
+func writeJSON(w http.ResponseWriter, status int, answer any) {
+	if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(limits.ControlBodyTime)); err != nil {
+		return
+	}
+	body, err := json.Marshal(answer)
+	if err != nil {
+		status, body = http.StatusInternalServerError, []byte(`{"error":{"code":"internal","message":"encode answer"}}`)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	w.Write(append(body, '\n'))
+}
+
+// readBody checks a request's type and length, waits for room, and has read take
+// the whole body. The body's memory counts until release is called.
+func (s *Server) readBody(w http.ResponseWriter, r *http.Request, contentType string, limit int, read func(io.Reader) error) (release func(), err error) {
+	if got := r.Header.Values("Content-Type"); len(got) != 1 || got[0] != contentType {
+		return nil, fmt.Errorf("content type %.200q, want %s: %w", got, contentType, key.ErrUsage)
+	}
+	if r.ContentLength < 0 || r.ContentLength > int64(limit) {
+		return nil, fmt.Errorf("body of %d bytes, at most %d: %w", r.ContentLength, limit, key.ErrUsage)
+	}
+	wait, cancel := context.WithTimeout(r.Context(), limits.ControlBodyTime)
+	defer cancel()
+	release, err = s.bodies.reserve(wait, int(r.ContentLength))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", err, key.ErrBusy)
+	}
+	control := http.NewResponseController(w)
+	err = control.SetReadDeadline(time.Now().Add(limits.ControlBodyTime))
+	if err == nil {
+		err = read(r.Body)
+	}
+	if err == nil {
+		// From here on the connection is only watched for its end.
+		err = control.SetReadDeadline(time.Time{})
+	}
+	if err != nil {
+		release()
+		return nil, err
+	}
+	return release, nil
+}
+
+// readJSON decodes the body of a request.
+func (s *Server) readJSON(w http.ResponseWriter, r *http.Request, into any) (release func(), err error) {
+	return s.readBody(w, r, "application/json", limits.ControlBody, func(body io.Reader) error {
+		data := make([]byte, r.ContentLength)
+		if _, err := io.ReadFull(body, data); err != nil {
+			return fmt.Errorf("read body: %w: %w", err, key.ErrUsage)
+		}
+		return decodeJSON(data, into)
+	})
+}
+
+func (s *Server) status(http.ResponseWriter, *http.Request) (int, any, error) {
+	return http.StatusOK, Status{API: apiVersion, Version: version.Text(), PID: os.Getpid(), Device: s.config.Device}, nil
+}
+
+func (s *Server) device(_ http.ResponseWriter, r *http.Request) (int, any, error) {
+	status, err := s.config.DeviceStatus(r.Context())
+	if err != nil {
+		return 0, nil, err
+	}
+	body, err := json.Marshal(status)
+	if err != nil {
+		return 0, nil, err
+	}
+	return http.StatusOK, DeviceStatus{Device: s.config.Device, Status: body}, nil
+}
+
+func (s *Server) listKeys(_ http.ResponseWriter, r *http.Request) (int, any, error) {
+	infos, err := s.config.Keys.List(r.Context())
+	answer := listAnswer{Keys: []keyAnswer{}, Errors: []wireError{}}
+	for _, in := range infos {
+		k, err := newKeyAnswer(in)
+		if err != nil {
+			return 0, nil, err
+		}
+		answer.Keys = append(answer.Keys, k)
+	}
+	if err != nil {
+		for _, one := range split(err) {
+			_, e := encodeError(one)
+			answer.Errors = append(answer.Errors, e)
+		}
+	}
+	return http.StatusOK, answer, nil
+}
+
+// split takes a joined error apart.
+func split(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	return []error{err}
+}
+
+func (s *Server) createKey(w http.ResponseWriter, r *http.Request) (int, any, error) {
+	var body createRequest
+	release, err := s.readJSON(w, r, &body)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer release()
+	peer := connOf(r.Context()).peer
+	spec, err := s.specOf(body, peer)
+	if err != nil {
+		return 0, nil, err
+	}
+	created, err := s.config.Keys.Create(r.Context(), spec)
+	record := newRecord("create", SocketControl, peer, err)
+	record.Ref = spec.Name
+	if err == nil {
+		record.Key, record.Ref = created.Info().ID, created.Info().Ref.String()
+	}
+	if err := errors.Join(err, s.config.Audit.write(record)); err != nil {
+		return 0, nil, err
+	}
+	answer, err := newKeyAnswer(created.Info())
+	return http.StatusCreated, answer, err
+}
+
+// specOf checks a request for a new key and says where its PIN comes from.
+func (s *Server) specOf(b createRequest, p Peer) (key.Spec, error) {
+	spec := key.Spec{
+		Name: b.Name, Usage: key.Usage(b.Usage), Algorithm: key.Algorithm(b.Algorithm),
+		Comment: b.Comment, Unattended: b.Unattended,
+	}
+	if err := spec.Validate(); err != nil {
+		return spec, err
+	}
+	if (b.Secret != "") != (b.PIN == pinSecret) {
+		return spec, fmt.Errorf("field secret and pin %.80q do not fit: %w", b.PIN, key.ErrUsage)
+	}
+	switch b.PIN {
+	case pinNone:
+	case pinSecret:
+		spec.PIN = s.secrets.lend(b.Secret, p.UID)
+	case pinPrompt:
+		q := Request{Peer: p, Key: key.Info{Ref: key.Ref{Name: b.Name}, Usage: spec.Usage}}.question("Choose a PIN for the new key " + b.Name + ".")
+		spec.PIN = func(ctx context.Context, use func([]byte) error) error { return s.config.PINs.newPIN(ctx, q, use) }
+	default:
+		return spec, fmt.Errorf("pin %.80q is none of none, prompt, secret: %w", b.PIN, key.ErrUsage)
+	}
+	return spec, nil
+}
+
+func (s *Server) deleteKey(_ http.ResponseWriter, r *http.Request) (int, any, error) {
+	signer, err := s.config.Keys.Signer(r.Context(), key.ID(r.PathValue("id")))
+	if err != nil {
+		return 0, nil, err
+	}
+	in := signer.Info()
+	err = s.config.Keys.Delete(r.Context(), in.Ref)
+	record := newRecord("delete", SocketControl, connOf(r.Context()).peer, err)
+	record.Key, record.Ref = in.ID, in.Ref.String()
+	s.config.PINs.forget(in.ID)
+	return http.StatusOK, struct{}{}, errors.Join(err, s.config.Audit.write(record))
+}
+
+func (s *Server) signKey(w http.ResponseWriter, r *http.Request) (int, any, error) {
+	signer, err := s.config.Keys.Signer(r.Context(), key.ID(r.PathValue("id")))
+	if err != nil {
+		return 0, nil, err
+	}
+	var body signRequestBody
+	release, err := s.readJSON(w, r, &body)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer release()
+	j := signing{signer: signer}
+	j.Request = Request{Peer: connOf(r.Context()).peer, Socket: SocketControl, Key: signer.Info()}
+	encode, err := body.signing(&j)
+	if err != nil {
+		return 0, nil, errors.Join(err, s.audit(j, err))
+	}
+	signature, err := s.sign(r.Context(), j)
+	if err != nil {
+		return 0, nil, err
+	}
+	signature, err = encode(signature)
+	return http.StatusOK, signAnswer{signature}, err
+}
+
+// putSecret keeps a PIN for the next request. It goes from the connection's
+// buffer, which net/http does not wipe, into locked memory.
+func (s *Server) putSecret(w http.ResponseWriter, r *http.Request) (int, any, error) {
+	var buf *secret.Buffer
+	release, err := s.readBody(w, r, "application/octet-stream", limits.SecretOctets, func(body io.Reader) (err error) {
+		if buf, err = secret.Read(body, limits.SecretOctets); err != nil {
+			return fmt.Errorf("%w: %w", err, key.ErrUsage)
+		}
+		return nil
+	})
+	if err != nil {
+		if buf != nil {
+			buf.Wipe()
+		}
+		return 0, nil, err
+	}
+	defer release()
+	name, err := s.secrets.put(connOf(r.Context()).peer.UID, buf)
+	return http.StatusCreated, secretAnswer{name}, err
+}

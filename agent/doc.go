@@ -1,0 +1,24 @@
+// Package agent serves hardware keys over two unix sockets.
+//
+// The one for SSH speaks the ssh-agent protocol (RFC 9987) and nothing else; the
+// control socket speaks HTTP/1.1 with JSON, as docs/spec/control-api.md says.
+// [Server] is the daemon's side of both, [Client] is the other side of the
+// control socket. One authoriser (authorize.go) stands behind both: a key signs
+// only what its usage allows and what the agent can say the meaning of, and a
+// person is asked where the key demands it.
+//
+// The package knows keys, not devices: it is given a [key.Ring], and the [PINs]
+// that it asks for are given to the device drivers as a [key.AuthFunc].
+//
+// # Trust
+//
+// Who can connect runs under our uid or is root, which the kernel tells;
+// everything that a peer sends is hostile all the same.
+// Such a peer can have signed what the keys without confirmation allow, make and
+// delete keys, show prompts with words of its own (quoted, and kept apart from
+// the facts), and keep the agent busy within the limits of internal/limits. It
+// cannot get at a private key or a remembered PIN, have anything unrecognised
+// signed by a key that is not of usage digest, end the process, or make it use
+// memory without bound. Who waits with a program of its own until the person
+// types a PIN is not stopped here.
+package agent

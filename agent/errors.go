@@ -1,0 +1,125 @@
+package agent
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/sealsmith/sealsmith/internal/hint"
+	"github.com/sealsmith/sealsmith/key"
+)
+
+// ErrNoAgent is wrapped by [Dial]'s error if nobody serves the socket.
+var ErrNoAgent = errors.New("no agent answers")
+
+// Codes without a class of their own in package key.
+const (
+	codePIN        = "wrong_pin"
+	codeLockout    = "locked_out"
+	codeInternal   = "internal"
+	codeNoEndpoint = "no_endpoint"
+)
+
+// codes are the classes of errors on the control socket, both ways.
+var codes = []struct {
+	code   string
+	status int
+	err    error
+}{
+	{"not_found", http.StatusNotFound, key.ErrNotFound},
+	{"exists", http.StatusConflict, key.ErrExists},
+	{"ambiguous", http.StatusConflict, key.ErrAmbiguous},
+	{"usage", http.StatusBadRequest, key.ErrUsage},
+	{"not_allowed", http.StatusForbidden, key.ErrNotAllowed},
+	{"denied", http.StatusForbidden, key.ErrDenied},
+	{"locked", http.StatusLocked, key.ErrLocked},
+	{"unsupported", http.StatusUnprocessableEntity, key.ErrUnsupported},
+	{"no_device", http.StatusServiceUnavailable, key.ErrNoDevice},
+	{"busy", http.StatusServiceUnavailable, key.ErrBusy},
+	{"foreign", http.StatusConflict, key.ErrForeign},
+}
+
+// wireError is an error on the control socket.
+type wireError struct {
+	Code            string   `json:"code"`
+	Message         string   `json:"message"`
+	Hints           []string `json:"hints,omitempty"`
+	TriesLeft       *int     `json:"tries_left,omitempty"`       // of wrong_pin, if known
+	RecoverySeconds *int64   `json:"recovery_seconds,omitempty"` // of locked_out, if known
+}
+
+// encodeError describes an error for the client.
+func encodeError(err error) (status int, w wireError) {
+	w = wireError{Message: err.Error(), Hints: hint.Of(err)}
+	status, w.Code = classOf(err)
+	var pin *key.PINError
+	if errors.As(err, &pin) && pin.TriesLeft >= 0 {
+		w.TriesLeft = &pin.TriesLeft
+	}
+	var lockout *key.LockoutError
+	if errors.As(err, &lockout) && lockout.Recovery > 0 {
+		seconds := int64(lockout.Recovery / time.Second)
+		w.RecoverySeconds = &seconds
+	}
+	return status, w
+}
+
+func codeOf(err error) string {
+	_, code := classOf(err)
+	return code
+}
+
+func classOf(err error) (status int, code string) {
+	var pin *key.PINError
+	var lockout *key.LockoutError
+	switch {
+	case errors.As(err, &pin):
+		return http.StatusForbidden, codePIN
+	case errors.As(err, &lockout):
+		return http.StatusServiceUnavailable, codeLockout
+	}
+	for _, c := range codes {
+		if errors.Is(err, c.err) {
+			return c.status, c.code
+		}
+	}
+	return http.StatusInternalServerError, codeInternal
+}
+
+// remoteError is an error that the agent described: its text, and the class that
+// errors.Is and errors.As find.
+type remoteError struct {
+	message string
+	class   error
+}
+
+// Error implements error.
+func (e *remoteError) Error() string { return e.message }
+
+// Unwrap returns the class, or nil.
+func (e *remoteError) Unwrap() error { return e.class }
+
+// decode is the inverse of encodeError.
+func (w wireError) decode() error {
+	e := &remoteError{message: w.Message}
+	switch w.Code {
+	case codePIN:
+		pin := &key.PINError{TriesLeft: -1}
+		if w.TriesLeft != nil {
+			pin.TriesLeft = *w.TriesLeft
+		}
+		e.class = pin
+	case codeLockout:
+		lockout := &key.LockoutError{}
+		if w.RecoverySeconds != nil {
+			lockout.Recovery = time.Duration(*w.RecoverySeconds) * time.Second
+		}
+		e.class = lockout
+	}
+	for _, c := range codes {
+		if w.Code == c.code {
+			e.class = c.err
+		}
+	}
+	return hint.Wrap(e, w.Hints...)
+}

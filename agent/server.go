@@ -1,0 +1,214 @@
+package agent
+
+import (
+	"context"
+	"crypto"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+
+	"github.com/sealsmith/sealsmith/internal/limits"
+	"github.com/sealsmith/sealsmith/internal/logx"
+	"github.com/sealsmith/sealsmith/key"
+)
+
+// Config is what a [Server] works with. All fields are required but Rules.
+type Config struct {
+	// Keys holds the keys. Their drivers ask for PINs by [PINs.Auth].
+	Keys *key.Ring
+	// PINs asks people. The server closes it.
+	PINs *PINs
+	// Rules are the configured rules for keys.
+	Rules map[key.ID]Rule
+	// Device is the text that names the device of the keys.
+	Device string
+	// DeviceStatus describes the device as a value for JSON. It may block.
+	DeviceStatus func(ctx context.Context) (any, error)
+	// Audit records every request. The caller closes it after the server.
+	Audit *AuditLog
+	// Log is for people.
+	Log *slog.Logger
+}
+
+// Server serves keys on any number of sockets. It is safe for concurrent use.
+type Server struct {
+	config  Config
+	frames  budget
+	bodies  budget
+	secrets secrets
+
+	// stopping is closed when the server stops: nothing new is begun.
+	stopping chan struct{}
+	// ctx ends when commands in flight must end too.
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	mu      sync.Mutex
+	stopped bool
+	close   []func(ctx context.Context) error // one for each socket
+	serving sync.WaitGroup
+}
+
+// NewServer makes a server that serves nothing yet.
+func NewServer(c Config) *Server {
+	s := &Server{
+		config: c, frames: newBudget(limits.AgentFrames), bodies: newBudget(limits.ControlBodies),
+		stopping: make(chan struct{}),
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	return s
+}
+
+// errStopped is returned by the Serve methods of a server that was shut down.
+var errStopped = errors.New("agent was shut down")
+
+// begin registers a socket and how to stop serving it.
+func (s *Server) begin(stop func(ctx context.Context) error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped {
+		return errStopped
+	}
+	s.close = append(s.close, stop)
+	s.serving.Add(1)
+	return nil
+}
+
+// ServeSSH serves the ssh-agent protocol on a unix socket until the listener
+// fails or [Server.Shutdown]; then it returns nil. It closes the listener.
+func (s *Server) ServeSSH(l net.Listener) error {
+	in := &listener{Listener: l, server: s, conns: conns{max: limits.AgentConnections}}
+	if err := s.begin(func(context.Context) error { return l.Close() }); err != nil {
+		l.Close()
+		return err
+	}
+	defer s.serving.Done()
+	defer l.Close()
+	var open sync.WaitGroup
+	defer open.Wait()
+	for {
+		nc, err := in.Accept()
+		if err != nil {
+			return s.serveError(err)
+		}
+		open.Go(func() { s.serveSSHConn(nc.(*conn)) })
+	}
+}
+
+// ServeControl serves the control API on a unix socket; it ends as ServeSSH does.
+func (s *Server) ServeControl(l net.Listener) error {
+	in := &listener{Listener: l, server: s, conns: conns{max: limits.AgentConnections}}
+	h := &http.Server{
+		Handler:           s.controlHandler(),
+		ReadHeaderTimeout: limits.ControlHeaderTime,
+		IdleTimeout:       limits.ControlIdle,
+		MaxHeaderBytes:    limits.ControlHeader,
+		ErrorLog:          slog.NewLogLogger(s.config.Log.Handler(), slog.LevelDebug),
+		BaseContext:       func(net.Listener) context.Context { return s.ctx },
+		ConnContext: func(ctx context.Context, nc net.Conn) context.Context {
+			return context.WithValue(ctx, connKey{}, nc)
+		},
+	}
+	stop := func(ctx context.Context) error {
+		// Shutdown waits for requests in flight, and for seconds for ones
+		// that new connections might send; Close is for those that do not
+		// end in time.
+		in.Close()
+		in.conns.closeSilent()
+		err := h.Shutdown(ctx)
+		if errors.Is(err, net.ErrClosed) {
+			err = nil // the listener, twice
+		}
+		return errors.Join(err, h.Close())
+	}
+	if err := s.begin(stop); err != nil {
+		l.Close()
+		return err
+	}
+	defer s.serving.Done()
+	return s.serveError(h.Serve(in))
+}
+
+// serveError turns the end that Shutdown brings into success.
+func (s *Server) serveError(err error) error {
+	select {
+	case <-s.stopping:
+		return nil
+	default:
+		return fmt.Errorf("serve: %w", err)
+	}
+}
+
+// Shutdown stops serving: it closes the listeners, takes prompts off the screen,
+// lets commands in flight finish until ctx ends, and wipes every secret.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	if s.stopped {
+		s.mu.Unlock()
+		return errStopped
+	}
+	s.stopped = true
+	stops := s.close
+	s.mu.Unlock()
+	close(s.stopping)
+	s.config.PINs.stopPrompts()
+	defer context.AfterFunc(ctx, s.cancel)()
+	var wg sync.WaitGroup
+	errs := make([]error, len(stops))
+	for i, stop := range stops {
+		wg.Go(func() { errs[i] = stop(ctx) })
+	}
+	wg.Wait()
+	s.serving.Wait()
+	s.cancel()
+	s.config.PINs.Close()
+	s.secrets.wipe()
+	return errors.Join(errs...)
+}
+
+// signing is a request and what it takes to grant it.
+type signing struct {
+	Request
+	signer key.Signer
+	digest []byte // what the device signs
+	opts   crypto.SignerOpts
+	// sum is the SHA-256 of the bytes whose digest this is; nil if nobody
+	// knows them.
+	sum []byte
+}
+
+// sign authorises, signs and records a request.
+func (s *Server) sign(ctx context.Context, j signing) (signature []byte, err error) {
+	if err = s.authorize(ctx, j.Request); err == nil {
+		signature, err = j.signer.SignContext(newContext(ctx, j.Request), j.digest, j.opts)
+	}
+	if auditErr := s.audit(j, err); auditErr != nil {
+		return nil, errors.Join(err, auditErr)
+	}
+	return signature, err
+}
+
+// audit records a request to sign and tells the log.
+func (s *Server) audit(j signing, err error) error {
+	r := newRecord("sign", j.Socket, j.Peer, err)
+	r.Key, r.Ref, r.Form, r.Namespace, r.Digest = j.Key.ID, j.Key.Ref.String(), j.Form, j.Namespace, j.Digest
+	r.SHA256 = hex.EncodeToString(j.sum)
+	log := s.config.Log.With(logx.Ref, r.Ref, logx.Purpose, r.Form, logx.Peer, j.Peer.PID)
+	if err != nil {
+		log.Warn("not signed", logx.Err, err)
+	} else {
+		log.Info("signed")
+	}
+	return s.config.Audit.write(r)
+}
+
+// sha256Of returns the digest and its text for [Request.Digest].
+func sha256Of(data []byte) (sum []byte, text string) {
+	d := sha256.Sum256(data)
+	return d[:], "sha256:" + hex.EncodeToString(d[:])
+}
