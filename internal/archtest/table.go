@@ -26,7 +26,7 @@ var layers = []layer{
 	{"keys at work", []string{"agent", "sign", "verify"}},
 	{"wiring", []string{"internal/daemon"}},
 	{"commands", []string{"internal/cli"}},
-	{"programs", []string{"cmd/sealsmith", "cmd/sealsmith-agent"}},
+	{"programs", []string{"cmd/sealsmith", "cmd/sealsmith-agent", "internal/mangen"}},
 }
 
 // layer is one row of the order.
@@ -39,7 +39,7 @@ type layer struct {
 // import anything.
 var kits = []string{
 	"internal/archtest", "internal/keytest", "internal/ocitest", "internal/sigtest",
-	"internal/testenv", "internal/tpmtest",
+	"internal/sshtest", "internal/testenv", "internal/tpmtest",
 }
 
 // doors names the only packages that may import a library (a package path, with
@@ -52,7 +52,7 @@ var doors = map[string][]string{
 	"github.com/sigstore/sigstore":                      {"sign", "verify"},
 	"github.com/sigstore/protobuf-specs":                {"sign", "verify"},
 	"github.com/in-toto/attestation":                    {"provenance"},
-	"github.com/spf13/cobra":                            {"internal/cli"},
+	"github.com/spf13/cobra":                            {"internal/cli", "internal/mangen"},
 	"golang.org/x/crypto/ssh":                           {"agent", "internal/sshwire", "internal/sshsig"},
 	"go.yaml.in/yaml/v3":                                {"internal/strictyaml"},
 	"github.com/adrg/xdg":                               {"internal/xdg"},

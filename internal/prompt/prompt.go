@@ -111,22 +111,23 @@ func New(pinentry string) Prompter {
 	if path := os.Getenv("SSH_ASKPASS"); path != "" && os.Getenv("SSH_ASKPASS_REQUIRE") != "never" {
 		return &askpass{path}
 	}
-	return nobody{}
-}
-
-// nobody is the Prompter that cannot ask.
-type nobody struct{}
-
-func (nobody) err() error {
-	return hint.Wrap(fmt.Errorf("%w: there is no display, no GPG_TTY and no SSH_ASKPASS", ErrUnavailable),
+	return Nobody("there is no display, no GPG_TTY and no SSH_ASKPASS",
 		"install pinentry and set GPG_TTY=$(tty), or name the program as pinentry: in config.yaml, and restart the agent")
 }
 
+// Nobody refuses every question with [ErrUnavailable], saying why.
+func Nobody(why string, hints ...string) Prompter {
+	return nobody{hint.Wrap(fmt.Errorf("%w: %s", ErrUnavailable, why), hints...)}
+}
+
+// nobody is the Prompter that cannot ask.
+type nobody struct{ err error }
+
 // Confirm implements [Prompter].
-func (n nobody) Confirm(context.Context, Prompt) error { return n.err() }
+func (n nobody) Confirm(context.Context, Prompt) error { return n.err }
 
 // PIN implements [Prompter].
-func (n nobody) PIN(context.Context, Prompt) (*secret.Buffer, error) { return nil, n.err() }
+func (n nobody) PIN(context.Context, Prompt) (*secret.Buffer, error) { return nil, n.err }
 
 // shrink moves the first n bytes of b into a buffer of that size and wipes b.
 func shrink(b *secret.Buffer, n int) (*secret.Buffer, error) {

@@ -1,0 +1,16 @@
+// Command sealsmith-agent holds hardware keys for OpenSSH, git and sealsmith. See
+// sealsmith-agent(1).
+//
+// # Trust
+//
+// See package internal/daemon.
+package main
+
+import (
+	"context"
+	"os"
+
+	"github.com/sealsmith/sealsmith/internal/daemon"
+)
+
+func main() { os.Exit(daemon.Main(context.Background(), os.Args[1:], os.Stdout, os.Stderr)) }

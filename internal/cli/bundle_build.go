@@ -1,0 +1,213 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sealsmith/sealsmith/bundle"
+	"github.com/sealsmith/sealsmith/internal/atomicfile"
+	"github.com/sealsmith/sealsmith/internal/hint"
+	"github.com/sealsmith/sealsmith/internal/limits"
+	"github.com/sealsmith/sealsmith/internal/xdg"
+)
+
+// bundleBuildFlags are the flags of `bundle build`.
+type bundleBuildFlags struct {
+	catalogs     []string
+	kind, format string
+	date, commit string
+	store        string
+	offline      bool
+	allowSHA1Pin bool
+	output       string
+}
+
+func (a *app) bundleBuild() *cobra.Command {
+	var f bundleBuildFlags
+	c := &cobra.Command{
+		Use:   "build --date YYYY-MM-DD --output PATH",
+		Short: "build the TPM CA bundles from the catalog",
+		Long: `Build takes every certificate of the catalog from the store or fetches it over
+HTTPS, compares all of its pinned fingerprints and writes PEM bundles: the same
+bytes each time.
+
+Without --kind, --output is a folder, which gets both bundles and SHA256SUMS:
+
+  sealsmith bundle build --date 2026-11-20 --output release
+
+With --kind, --output is one PEM file, or - for the standard output.
+
+A certificate whose bytes are in the store needs no network, and what is fetched
+and verified is kept in the user's own store, unless --store or --offline is
+given: a folder that you name is only read. Any certificate that cannot be had
+fails the build, with a line for each, and nothing is written.`,
+		Args: usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.runBundleBuild(cmd.Context(), f) },
+	}
+	flags := c.Flags()
+	flags.StringArrayVar(&f.catalogs, "catalog", nil, "catalog `FILE` in place of the built-in one; with two kinds, one for each: roots first")
+	flags.StringVar(&f.kind, "kind", "", "build one bundle: roots or intermediates")
+	flags.StringVar(&f.format, "format", string(bundle.Sealsmith), "sealsmith, or tpmtb for the bytes of tpm-ca-certificates")
+	flags.StringVar(&f.date, "date", "", "date of the bundle, `YYYY-MM-DD` (default the day of $SOURCE_DATE_EPOCH)")
+	flags.StringVar(&f.commit, "commit", "", "commit of the catalog, 40 `HEX` digits; tpmtb needs it")
+	flags.StringVar(&f.store, "store", "", "take certificates from the files `DIR`/<sha256>.crt first")
+	flags.BoolVar(&f.offline, "offline", false, "take certificates from the store alone")
+	flags.BoolVar(&f.allowSHA1Pin, "allow-sha1-pin", false, "accept catalog entries that pin nothing stronger than SHA-1")
+	flags.StringVar(&f.output, "output", "", "folder, or with --kind a `FILE` or -")
+	cobra.CheckErr(c.MarkFlagRequired("output"))
+	return c
+}
+
+func (a *app) runBundleBuild(ctx context.Context, f bundleBuildFlags) error {
+	options, err := f.options()
+	if err != nil {
+		return err
+	}
+	store, save, err := f.openStore()
+	if err != nil {
+		return err
+	}
+	if store != nil {
+		defer store.Close()
+	}
+	options.Fetcher = &bundle.Fetcher{Store: store, Save: save, Offline: f.offline}
+	show, stop := a.progress("certificates")
+	if show != nil {
+		options.Fetcher.Progress = func(done, total int) { show(int64(done), int64(total)) }
+	}
+	var out *bundle.Output
+	if f.kind == "" {
+		out, err = bundle.Release(ctx, options)
+	} else {
+		out, err = bundle.Single(ctx, bundle.Kind(f.kind), options)
+	}
+	stop()
+	if err != nil {
+		if !f.offline && ctx.Err() == nil {
+			err = hint.Wrap(err, "with the certificates in a folder of <sha256>.crt, no network is needed: --store DIR --offline")
+		}
+		return err
+	}
+	for _, finding := range out.Findings {
+		a.say("sealsmith: warning: %s", finding)
+	}
+	return a.writeBundles(f, out)
+}
+
+// options checks the flags and reads the catalogs.
+func (f *bundleBuildFlags) options() (o bundle.Options, err error) {
+	if o.Format, err = bundle.ParseFormat(f.format); err != nil {
+		return o, usageError(err)
+	}
+	o.Date, o.Commit, o.AllowSHA1Pin = f.date, f.commit, f.allowSHA1Pin
+	if o.Date == "" {
+		epoch, err := sourceDate()
+		if err != nil {
+			return o, err
+		}
+		if epoch == nil {
+			return o, hint.Wrap(usageError(errors.New("no date for the bundle")),
+				"give --date YYYY-MM-DD or set SOURCE_DATE_EPOCH: the clock would make other bytes each day")
+		}
+		o.Date = epoch.Format(time.DateOnly)
+	}
+	kinds := bundle.Kinds()
+	if f.kind != "" {
+		kind, err := bundle.ParseKind(f.kind)
+		if err != nil {
+			return o, usageError(err)
+		}
+		kinds = []bundle.Kind{kind}
+	}
+	if len(f.catalogs) == 0 {
+		return o, nil
+	}
+	if len(f.catalogs) != len(kinds) {
+		return o, hint.Wrap(usageError(fmt.Errorf("%d catalogs for %d bundles", len(f.catalogs), len(kinds))),
+			"give --catalog once for each bundle, the roots first, or choose one with --kind")
+	}
+	o.Catalogs = map[bundle.Kind]*bundle.Catalog{}
+	for i, kind := range kinds {
+		data, err := readFile(f.catalogs[i], limits.BundleCatalog)
+		if err != nil {
+			return o, err
+		}
+		if o.Catalogs[kind], err = bundle.ParseCatalog(data); err != nil {
+			return o, fmt.Errorf("%s: %w", f.catalogs[i], err)
+		}
+	}
+	return o, nil
+}
+
+// openStore opens the store that was named, or the user's own, which also keeps
+// what is fetched. Offline without any store is a build that cannot succeed, and
+// says so certificate by certificate.
+func (f *bundleBuildFlags) openStore() (store *bundle.Store, save bool, err error) {
+	if f.store != "" {
+		store, err = bundle.OpenStore(f.store)
+		return store, false, err
+	}
+	own := xdg.Certs()
+	if f.offline {
+		store, err = bundle.OpenStore(own)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, false, hint.Wrap(errors.New("there is no certificate store yet"), "name one with --store DIR, or build once without --offline")
+		}
+		return store, false, err
+	}
+	if err := os.MkdirAll(own, 0o700); err != nil {
+		return nil, false, err
+	}
+	store, err = bundle.OpenStore(own)
+	return store, true, err
+}
+
+// writeBundles writes the output where the flags say, and prints what it wrote.
+func (a *app) writeBundles(f bundleBuildFlags, out *bundle.Output) error {
+	switch {
+	case f.kind != "" && f.output == "-":
+		_, err := a.Out.Write(out.Files[0].Data)
+		return err
+	case f.kind != "":
+		if err := atomicfile.Write(f.output, out.Files[0].Data, 0o644); err != nil {
+			return err
+		}
+		fmt.Fprintln(a.Out, f.output)
+		return nil
+	case f.output == "-":
+		return hint.Wrap(usageError(errors.New("two bundles do not go to one stream")), "choose one with --kind")
+	}
+	if err := os.MkdirAll(f.output, 0o755); err != nil {
+		return err
+	}
+	if err := out.Write(f.output); err != nil {
+		return err
+	}
+	for _, file := range out.Files {
+		fmt.Fprintln(a.Out, filepath.Join(f.output, file.Name))
+	}
+	return nil
+}
+
+// sourceDate is the time in SOURCE_DATE_EPOCH, or nil if it is not set
+// (https://reproducible-builds.org/specs/source-date-epoch/).
+func sourceDate() (*time.Time, error) {
+	text := os.Getenv("SOURCE_DATE_EPOCH")
+	if text == "" {
+		return nil, nil
+	}
+	seconds, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || seconds < 0 {
+		return nil, usageError(fmt.Errorf("SOURCE_DATE_EPOCH is %.40q, not a number of seconds", text))
+	}
+	epoch := time.Unix(seconds, 0).UTC()
+	return &epoch, nil
+}

@@ -1,0 +1,100 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sealsmith/sealsmith/bundle"
+	"github.com/sealsmith/sealsmith/internal/atomicfile"
+	"github.com/sealsmith/sealsmith/key"
+	"github.com/sealsmith/sealsmith/sign"
+	"github.com/sealsmith/sealsmith/verify"
+)
+
+func (a *app) bundleSign() *cobra.Command {
+	var keyRef, namespace string
+	c := &cobra.Command{
+		Use:   "sign DIR --key KEY",
+		Short: "sign a folder of TPM CA bundles",
+		Long: `Sign checks that the bundles in the folder have the digests that SHA256SUMS
+names, and signs SHA256SUMS twice with a key of usage artifact:
+
+  SHA256SUMS.sig             SSHSIG, for ssh-keygen -Y verify
+  SHA256SUMS.sigstore.json   Sigstore bundle, for cosign verify-blob
+
+Both are verified before they are written.
+
+  sealsmith bundle sign release --key release`,
+		Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.signRelease(cmd.Context(), args[0], keyRef, namespace)
+		},
+	}
+	c.Flags().StringVar(&keyRef, "key", "", "sign with `KEY`: a name or id:HEX")
+	c.Flags().StringVar(&namespace, "namespace", bundleNamespace, "SSHSIG namespace; other projects use NAME@DOMAIN")
+	cobra.CheckErr(c.MarkFlagRequired("key"))
+	return c
+}
+
+func (a *app) signRelease(ctx context.Context, dir, keyRef, namespace string) error {
+	folder, err := readRelease(dir)
+	if err != nil {
+		return err
+	}
+	if _, err := folder.checkFiles(); err != nil {
+		return fmt.Errorf("%s is not fit to be signed: %w", dir, err)
+	}
+	sums := folder.files[bundle.SumsName]
+	k, done, err := a.signer(ctx, keyRef, "the TPM CA bundles in "+filepath.Base(dir))
+	if err != nil {
+		return err
+	}
+	defer done()
+	a.warnCosign(k.Info())
+
+	sshsig, err := sign.SSH(ctx, k, namespace, bytes.NewReader(sums))
+	if err != nil {
+		return err
+	}
+	sigstore, err := sign.Blob(ctx, k, bytes.NewReader(sums))
+	if err != nil {
+		return err
+	}
+	if err := checkSigned(k.Info(), namespace, verify.Release{Sums: sums, SSHSIG: sshsig, Sigstore: sigstore}); err != nil {
+		return fmt.Errorf("verify what was signed: %w", err)
+	}
+	for _, file := range []bundle.File{{Name: sshsigEnding, Data: sshsig}, {Name: sigstoreEnding, Data: sigstore}} {
+		path := filepath.Join(dir, bundle.SumsName+file.Name)
+		if err := atomicfile.Write(path, file.Data, 0o644); err != nil {
+			return err
+		}
+		fmt.Fprintln(a.Out, path)
+	}
+	return nil
+}
+
+// checkSigned verifies new signatures with the key that was asked to make them.
+func checkSigned(in key.Info, namespace string, r verify.Release) error {
+	trust, err := verify.TrustKeys(in.Public)
+	if err != nil {
+		return err
+	}
+	verifier, err := verify.New(verify.Policy{Trust: trust, Require: verify.Formats, Namespace: namespace, At: time.Now()})
+	if err != nil {
+		return err
+	}
+	_, err = verifier.Release(r)
+	return err
+}
+
+// warnCosign says so when users of cosign will have trouble with the key.
+func (a *app) warnCosign(in key.Info) {
+	if text := sign.CosignWarning(in.Algorithm); text != "" {
+		a.say("sealsmith: warning: %s", text)
+	}
+}

@@ -1,0 +1,154 @@
+// Package cli is the command line: one file per command, named after it.
+//
+// What was asked for goes to stdout, everything else to stderr, so that commands
+// compose. Errors are printed as lines "sealsmith: error: …" with
+// "sealsmith: hint: …" after them; the exit statuses are in exit.go.
+//
+// # Trust
+//
+// The arguments, the environment and the configuration are the user's own. Files
+// and registries named by them are hostile and are read by the packages that know
+// how; this package only joins those packages and prints what they return.
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sealsmith/sealsmith/internal/logx"
+	"github.com/sealsmith/sealsmith/internal/version"
+	"github.com/sealsmith/sealsmith/key"
+)
+
+// Streams are the program's standard streams.
+type Streams struct {
+	In       io.Reader
+	Out, Err io.Writer
+}
+
+// app is what the commands share: the streams and the global flags.
+type app struct {
+	Streams
+	config   string
+	socket   string
+	tpm      string
+	direct   bool
+	json     bool
+	quiet    bool
+	verbose  bool
+	noPrompt bool
+}
+
+// Main runs a command line (without the program's name) and returns the exit
+// status. It prints errors itself. Cancelling ctx stops the command, which then
+// leaves no half-written file.
+func Main(ctx context.Context, args []string, std Streams) int {
+	a := &app{Streams: std}
+	root := a.command()
+	root.SetArgs(args)
+	root.SetIn(std.In)
+	root.SetOut(std.Out)
+	root.SetErr(std.Err)
+	err := root.ExecuteContext(ctx)
+	if err != nil {
+		a.printError(err)
+	}
+	return exitStatus(err)
+}
+
+// Command is the root of the command tree, for those who document it.
+func Command() *cobra.Command { return new(app).command() }
+
+func (a *app) command() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "sealsmith",
+		Short: "keep signing keys in hardware, and sign, build and verify with them",
+		Long: `Sealsmith keeps SSH and release keys in a TPM 2.0, signs TPM CA bundles and OCI
+images with them, and verifies what others signed.
+
+  sealsmith key create laptop --usage ssh
+  sealsmith key create release --usage artifact
+  sealsmith bundle build --date 2026-11-20 --output release
+  sealsmith bundle sign release --key release
+  sealsmith bundle verify release --key release.pub
+
+Exit status: 0 done; 1 failed; 2 wrong usage; 3 checked and refused; 4 denied or
+cancelled by the user; 5 device missing, busy or locked out; 6 stale.`,
+		Version:           version.Text(),
+		SilenceUsage:      true,
+		SilenceErrors:     true,
+		DisableAutoGenTag: true,
+		Args:              usageArgs(cobra.NoArgs),
+		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err) })
+	flags := root.PersistentFlags()
+	flags.StringVar(&a.config, "config", "", "configuration `FILE` (default $XDG_CONFIG_HOME/sealsmith/config.yaml)")
+	flags.StringVar(&a.socket, "socket", "", "control socket `PATH` of the agent (default $SEALSMITH_SOCKET, else in the runtime folder)")
+	flags.StringVar(&a.tpm, "tpm", "", "TPM `DEVICE`: a path, swtpm:DIR or unix:PATH (default $SEALSMITH_TPM, the configuration, /dev/tpmrm0)")
+	flags.BoolVar(&a.direct, "direct", false, "use the device from this process, never through an agent")
+	flags.BoolVar(&a.json, "json", false, "print JSON")
+	flags.BoolVar(&a.quiet, "quiet", false, "print errors only")
+	flags.BoolVar(&a.verbose, "verbose", false, "say what is done")
+	flags.BoolVar(&a.noPrompt, "no-prompt", false, "never ask a person; fail instead")
+	root.AddCommand(
+		a.group("key", "keys in hardware", a.keyCreate(), a.keyList(), a.keyShow(), a.keyPubkey(), a.keyDelete()),
+		a.group("agent", "the agent that holds the device", a.agentStatus()),
+		a.group("bundle", "TPM CA bundles", a.bundleBuild(), a.bundleSign(), a.bundleVerify()),
+		a.group("image", "OCI images", a.imageBuild(), a.imageSign(), a.imageVerify()),
+		a.versionCommand(),
+	)
+	return root
+}
+
+// group is a noun: its verbs do the work.
+func (a *app) group(noun, short string, verbs ...*cobra.Command) *cobra.Command {
+	c := &cobra.Command{
+		Use:   noun,
+		Short: short,
+		Args:  usageArgs(cobra.NoArgs),
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	c.AddCommand(verbs...)
+	return c
+}
+
+// say prints a line for people; --quiet silences it.
+func (a *app) say(format string, args ...any) {
+	if !a.quiet {
+		fmt.Fprintf(a.Err, format+"\n", args...)
+	}
+}
+
+// notice prints what a person must not miss, such as a device that protects
+// nothing.
+func (a *app) notice(text string) { fmt.Fprintf(a.Err, "sealsmith: note: %s\n", text) }
+
+func (a *app) log() *slog.Logger {
+	level := slog.LevelWarn
+	if a.verbose {
+		level = slog.LevelDebug
+	}
+	log, err := logx.New(a.Err, "text", level)
+	if err != nil {
+		panic(err) // "text" is a format
+	}
+	return log
+}
+
+// usageArgs makes cobra's complaint about arguments a usage error.
+func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return usageError(err)
+		}
+		return nil
+	}
+}
+
+// usageError marks an error of the command line itself: exit status 2.
+func usageError(err error) error { return fmt.Errorf("%w: %w", key.ErrUsage, err) }

@@ -1,0 +1,52 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/sealsmith/sealsmith/internal/hint"
+	"github.com/sealsmith/sealsmith/key"
+	"github.com/sealsmith/sealsmith/verify"
+)
+
+// The exit statuses. Scripts depend on them.
+const (
+	exitFailed  = 1 // I/O, build, fetch
+	exitUsage   = 2
+	exitRefused = 3 // checked and refused
+	exitDenied  = 4 // denied or cancelled by the user
+	exitDevice  = 5 // device missing, busy or locked out
+)
+
+// exitStatus is the exit status that tells a script what kind of error it was.
+func exitStatus(err error) int {
+	var wrongPIN *key.PINError
+	var lockout *key.LockoutError
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, verify.ErrRefused):
+		return exitRefused
+	case errors.Is(err, key.ErrDenied), errors.Is(err, context.Canceled), errors.As(err, &wrongPIN):
+		return exitDenied
+	case errors.Is(err, key.ErrNoDevice), errors.Is(err, key.ErrBusy), errors.Is(err, key.ErrForeign),
+		errors.Is(err, key.ErrLocked), errors.As(err, &lockout):
+		return exitDevice
+	case errors.Is(err, key.ErrUsage):
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// printError prints an error and its hints. An error of several lines (all the
+// certificates that could not be fetched) becomes several error lines.
+func (a *app) printError(err error) {
+	for line := range strings.Lines(err.Error()) {
+		fmt.Fprintf(a.Err, "sealsmith: error: %s\n", strings.TrimRight(line, "\n"))
+	}
+	for _, text := range hint.Of(err) {
+		fmt.Fprintf(a.Err, "sealsmith: hint: %s\n", text)
+	}
+}

@@ -1,0 +1,77 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sealsmith/sealsmith/oci"
+	"github.com/sealsmith/sealsmith/provenance"
+	"github.com/sealsmith/sealsmith/verify"
+)
+
+func (a *app) imageVerify() *cobra.Command {
+	var trust trustFlags
+	c := &cobra.Command{
+		Use:   "verify IMAGE (--key FILE | --allowed-signers FILE --identity WHO)",
+		Short: "verify an image in a registry",
+		Long: `Verify looks for a signature over the image's digest by a trusted key, among those
+attached to it in the registry. A tag is resolved once; use the digest that is
+printed.
+
+  sealsmith image verify registry.example/app:v1 --key release.pub
+
+Exit status 3 means that no attached signature is good; the reasons are printed,
+each signature's its own.`,
+		Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			policy, err := trust.policy("")
+			if err != nil {
+				return err
+			}
+			policy.Require = []verify.Format{verify.Sigstore}
+			registry := newRegistryClient()
+			subject, err := registry.Resolve(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			result, err := verifySubject(cmd.Context(), registry, subject, policy)
+			if err != nil {
+				return err
+			}
+			return a.printResult(subject.String(), result.Checks, result.Signers)
+		},
+	}
+	trust.register(c)
+	return c
+}
+
+// verifySubject finds one good signature among those attached to a manifest. If
+// none is, the error tells why each was refused.
+func verifySubject(ctx context.Context, registry *oci.Client, s oci.Subject, policy verify.Policy) (*verify.Result, error) {
+	verifier, err := verify.New(policy)
+	if err != nil {
+		return nil, err
+	}
+	attached, err := registry.Attached(ctx, s, sigstoreBundleType)
+	if errors.Is(err, oci.ErrNotAttached) {
+		return nil, refused(verify.NoSignature, "%w", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	var refusals []error
+	for _, artifact := range attached {
+		result, err := verifier.Statement(artifact.Data, provenance.ImageSignatureType, hexDigest(s))
+		if err == nil {
+			return result, nil
+		}
+		if !errors.Is(err, verify.ErrRefused) {
+			return nil, err
+		}
+		refusals = append(refusals, fmt.Errorf("signature %.19s: %w", artifact.Digest, err))
+	}
+	return nil, errors.Join(refusals...)
+}

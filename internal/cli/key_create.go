@@ -1,0 +1,101 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sealsmith/sealsmith/agent"
+	"github.com/sealsmith/sealsmith/key"
+)
+
+// keyCreateFlags are the flags of `key create`.
+type keyCreateFlags struct {
+	usage, algorithm, comment string
+	pin, unattended           bool
+	pinFD                     int
+}
+
+func (a *app) keyCreate() *cobra.Command {
+	var f keyCreateFlags
+	c := &cobra.Command{
+		Use:   "create NAME --usage ssh|artifact|digest",
+		Short: "create a key in the TPM",
+		Long: `Create makes a key inside the TPM, where it stays. Its usage is part of the key and
+cannot be changed:
+
+  ssh        log in, sign git commits and files
+  artifact   sign releases: CA bundles, images, statements
+  digest     sign any digest, that is, anything
+
+A PIN is checked, and wrong ones are counted, by the TPM itself. Keys of usage
+artifact and digest ask for a confirmation at each use, unless they are created
+--unattended; a key that was stays so.
+
+  sealsmith key create laptop --usage ssh --pin
+  sealsmith key create release --usage artifact`,
+		Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.createKey(cmd.Context(), args[0], f, cmd.Flags().Changed("pin-fd"))
+		},
+	}
+	flags := c.Flags()
+	flags.StringVar(&f.usage, "usage", "", "what the key is for: ssh, artifact or digest")
+	flags.StringVar(&f.algorithm, "alg", string(key.P256), "p256, p384, rsa2048 or rsa3072")
+	flags.StringVar(&f.comment, "comment", "", "comment of the public key (default NAME)")
+	flags.BoolVar(&f.pin, "pin", false, "protect the key with a PIN, which is asked for")
+	flags.IntVar(&f.pinFD, "pin-fd", -1, "read the PIN's line from file descriptor `N` (implies --pin)")
+	flags.BoolVar(&f.unattended, "unattended", false, "sign without asking anybody: for demos, CI and benchmarks")
+	cobra.CheckErr(c.MarkFlagRequired("usage"))
+	return c
+}
+
+func (a *app) createKey(ctx context.Context, name string, f keyCreateFlags, fromFD bool) error {
+	spec := key.Spec{
+		Name: name, Usage: key.Usage(f.usage), Algorithm: key.Algorithm(f.algorithm),
+		Comment: f.comment, Unattended: f.unattended,
+	}
+	if err := spec.Validate(); err != nil {
+		return err
+	}
+	if fromFD {
+		pin, err := readPIN(f.pinFD)
+		if err != nil {
+			return err
+		}
+		defer pin.Wipe()
+		spec.PIN = lend(pin)
+	}
+	client, done, err := a.keys(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	in, err := a.create(ctx, client, spec, f.pin)
+	if err != nil {
+		return fmt.Errorf("create key %q: %w", name, err)
+	}
+	if f.unattended && in.Usage.Supervised() {
+		a.notice(fmt.Sprintf("whoever has your user id can have %s sign without asking anybody", name))
+	}
+	fmt.Fprintln(a.Out, in.Ref.Name)
+	return nil
+}
+
+// create makes the key. A PIN that was not given is asked for here if there is a
+// terminal, else by the agent.
+func (a *app) create(ctx context.Context, client *agent.Client, spec key.Spec, askPIN bool) (key.Info, error) {
+	if !askPIN || spec.PIN != nil {
+		return client.Create(ctx, spec)
+	}
+	if a.noPrompt {
+		return key.Info{}, fmt.Errorf("%w: %w", errors.New("no PIN was given"), key.ErrDenied)
+	}
+	if terminal := a.terminal(); terminal != nil {
+		spec.PIN = newPIN(terminal, spec.Name)
+		return client.Create(ctx, spec)
+	}
+	return client.CreateWithPrompt(ctx, spec)
+}

@@ -1,0 +1,126 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sealsmith/sealsmith/internal/sshwire"
+	"github.com/sealsmith/sealsmith/internal/xdg"
+	"github.com/sealsmith/sealsmith/key"
+	"github.com/sealsmith/sealsmith/tpm"
+)
+
+func (a *app) keyList() *cobra.Command {
+	return &cobra.Command{
+		Use:   "list",
+		Short: "list the keys",
+		Long: `List prints the keys in the key folder. It uses neither the agent nor the device.
+
+The ID is the SHA-256 of the public key; id: and eight or more of its digits name
+the key wherever a key is wanted.`,
+		Args: usageArgs(cobra.NoArgs),
+		RunE: func(*cobra.Command, []string) error {
+			infos, failed := readKeys()
+			if err := a.printKeys(infos); err != nil {
+				return err
+			}
+			return failed
+		},
+	}
+}
+
+// readKeys reads the key folder; what cannot be read is in the error, the rest
+// is listed.
+func readKeys() ([]key.Info, error) {
+	var infos []key.Info
+	var failed []error
+	for in, err := range tpm.ReadDir(xdg.Keys()) {
+		if err != nil {
+			failed = append(failed, err)
+			continue
+		}
+		infos = append(infos, in)
+	}
+	return infos, errors.Join(failed...)
+}
+
+// keyInfo finds one key in the key folder.
+func keyInfo(text string) (key.Info, error) {
+	ref, err := key.ParseRef(text)
+	if err != nil {
+		return key.Info{}, err
+	}
+	infos, failed := readKeys()
+	return key.Find(infos, failed, ref)
+}
+
+func (a *app) printKeys(infos []key.Info) error {
+	if a.json {
+		list := make([]keyJSON, len(infos))
+		for i, in := range infos {
+			var err error
+			if list[i], err = newKeyJSON(in); err != nil {
+				return err
+			}
+		}
+		return a.printJSON(list)
+	}
+	if len(infos) == 0 {
+		a.say("no keys yet; make one with: sealsmith key create NAME --usage ssh")
+		return nil
+	}
+	w := tabwriter.NewWriter(a.Out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "NAME\tUSAGE\tALGORITHM\tPIN\tID")
+	for _, in := range infos {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\tid:%s\n", in.Ref.Name, usageText(in), in.Algorithm, yesNo(in.Policy.PIN), in.ID.Short())
+	}
+	return w.Flush()
+}
+
+// keyJSON is the --json form of a key.
+type keyJSON struct {
+	Name        string        `json:"name"`
+	Backend     string        `json:"backend"`
+	ID          key.ID        `json:"id"`
+	Fingerprint string        `json:"fingerprint"`
+	Usage       key.Usage     `json:"usage"`
+	Algorithm   key.Algorithm `json:"algorithm"`
+	PIN         bool          `json:"pin"`
+	Unattended  bool          `json:"unattended"`
+	Comment     string        `json:"comment"`
+	Created     string        `json:"created,omitempty"` // RFC 3339
+	PublicKey   string        `json:"public_key"`        // OpenSSH
+}
+
+func newKeyJSON(in key.Info) (keyJSON, error) {
+	blob, err := sshwire.Blob(in.Public)
+	if err != nil {
+		return keyJSON{}, err
+	}
+	line, err := publicKeyLine(in)
+	if err != nil {
+		return keyJSON{}, err
+	}
+	return keyJSON{
+		Name: in.Ref.Name, Backend: in.Ref.Backend, ID: in.ID, Fingerprint: sshwire.Fingerprint(blob),
+		Usage: in.Usage, Algorithm: in.Algorithm, PIN: in.Policy.PIN, Unattended: in.Policy.Unattended,
+		Comment: in.Comment, Created: timeText(in), PublicKey: line,
+	}, nil
+}
+
+func usageText(in key.Info) string {
+	if in.Policy.Unattended {
+		return string(in.Usage) + " (unattended)"
+	}
+	return string(in.Usage)
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}

@@ -1,0 +1,102 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/sealsmith/sealsmith/agent"
+	"github.com/sealsmith/sealsmith/internal/daemon"
+	"github.com/sealsmith/sealsmith/internal/hint"
+	"github.com/sealsmith/sealsmith/internal/limits"
+	"github.com/sealsmith/sealsmith/internal/prompt"
+	"github.com/sealsmith/sealsmith/internal/xdg"
+	"github.com/sealsmith/sealsmith/key"
+)
+
+// controlSocket is where the agent is looked for.
+func (a *app) controlSocket() string {
+	if a.socket != "" {
+		return a.socket
+	}
+	if socket := os.Getenv("SEALSMITH_SOCKET"); socket != "" {
+		return socket
+	}
+	return filepath.Join(xdg.Runtime(), "control.sock")
+}
+
+// keys is the way to the keys: the agent, or, without one or with --direct, the
+// same server inside this process. done ends it.
+func (a *app) keys(ctx context.Context) (client *agent.Client, done func(), err error) {
+	if !a.direct {
+		client, err = agent.Dial(ctx, a.controlSocket())
+		if err == nil {
+			if err := a.sameDevice(ctx, client); err != nil {
+				return nil, nil, errors.Join(err, client.Close())
+			}
+			return client, func() { client.Close() }, nil
+		}
+		// Without the default agent this process does the work; an agent that
+		// was named must be there.
+		if !errors.Is(err, agent.ErrNoAgent) || a.socket != "" {
+			return nil, nil, err
+		}
+	}
+	return a.inProcess()
+}
+
+// inProcess runs the agent's server here. It asks at the terminal if there is one.
+func (a *app) inProcess() (*agent.Client, func(), error) {
+	options := daemon.Options{Config: a.config, TPM: a.tpm, Log: a.log(), Notice: a.notice}
+	options.Prompter = a.terminal()
+	if a.noPrompt {
+		options.Prompter = prompt.Nobody("--no-prompt was given")
+	}
+	d, err := daemon.New(options)
+	if err != nil {
+		return nil, nil, err
+	}
+	client := d.Client()
+	return client, func() {
+		ctx, cancel := context.WithTimeout(context.Background(), limits.AgentStop)
+		defer cancel()
+		if err := errors.Join(d.Close(ctx), client.Close()); err != nil {
+			a.say("sealsmith: warning: %v", err)
+		}
+	}, nil
+}
+
+// sameDevice refuses an agent that holds another device than the one that this
+// command was told to use.
+func (a *app) sameDevice(ctx context.Context, client *agent.Client) error {
+	wanted, err := daemon.Device(a.tpm, a.config)
+	if wanted == "" || err != nil {
+		return err
+	}
+	status, err := client.Status(ctx)
+	if err != nil || status.Device == wanted {
+		return err
+	}
+	return hint.Wrap(fmt.Errorf("the agent uses the device %s, not %s: %w", status.Device, wanted, key.ErrNoDevice),
+		"restart the agent with that device, or use --direct")
+}
+
+// signer finds the key to sign with. subject is what prompts quote as our word
+// for what is signed.
+func (a *app) signer(ctx context.Context, text, subject string) (k key.StructuredSigner, done func(), err error) {
+	ref, err := key.ParseRef(text)
+	if err != nil {
+		return nil, nil, err
+	}
+	client, done, err := a.keys(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if k, err = client.Key(ctx, ref, subject); err != nil {
+		done()
+		return nil, nil, err
+	}
+	return k, done, nil
+}

@@ -1,0 +1,106 @@
+package cli
+
+import (
+	"context"
+	"crypto/subtle"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/term"
+
+	"github.com/sealsmith/sealsmith/internal/hint"
+	"github.com/sealsmith/sealsmith/internal/limits"
+	"github.com/sealsmith/sealsmith/internal/prompt"
+	"github.com/sealsmith/sealsmith/internal/secret"
+	"github.com/sealsmith/sealsmith/key"
+)
+
+// terminal asks at the terminal, or is nil if there is none to ask at.
+func (a *app) terminal() prompt.Prompter {
+	if f, ok := a.In.(*os.File); ok && !a.noPrompt && term.IsTerminal(int(f.Fd())) {
+		return prompt.NewTerminal()
+	}
+	return nil
+}
+
+// newPIN asks twice for the PIN of a new key.
+func newPIN(p prompt.Prompter, name string) key.LendFunc {
+	return func(ctx context.Context, use func([]byte) error) error {
+		question := prompt.Prompt{Title: fmt.Sprintf("Choose a PIN for the new key %s.", name)}
+		for range limits.PINPrompts {
+			same, err := askTwice(ctx, p, question, use)
+			if same || err != nil {
+				return err
+			}
+			question.Error = "The two PINs were not the same."
+		}
+		return fmt.Errorf("the two PINs were not the same: %w", key.ErrDenied)
+	}
+}
+
+// askTwice lends the PIN to use if the person types it twice the same.
+func askTwice(ctx context.Context, p prompt.Prompter, question prompt.Prompt, use func([]byte) error) (same bool, err error) {
+	first, err := p.PIN(ctx, question)
+	if err != nil {
+		return false, fmt.Errorf("%w: %w", key.ErrDenied, err)
+	}
+	defer first.Wipe()
+	second, err := p.PIN(ctx, prompt.Prompt{Title: "Enter the new PIN once more."})
+	if err != nil {
+		return false, fmt.Errorf("%w: %w", key.ErrDenied, err)
+	}
+	defer second.Wipe()
+	err = first.Use(func(a []byte) error {
+		return second.Use(func(b []byte) error {
+			same = subtle.ConstantTimeCompare(a, b) == 1
+			return nil
+		})
+	})
+	if !same || err != nil {
+		return same, err
+	}
+	return true, first.Use(use)
+}
+
+// readPIN reads one line from a file descriptor into locked memory.
+func readPIN(fd int) (*secret.Buffer, error) {
+	if fd < 0 {
+		return nil, usageError(fmt.Errorf("--pin-fd %d is no file descriptor", fd))
+	}
+	f := os.NewFile(uintptr(fd), "PIN")
+	if fd > 2 {
+		defer f.Close()
+	}
+	pin, err := secret.Read(&lineReader{r: f}, limits.SecretOctets)
+	if err != nil {
+		return nil, hint.Wrap(usageError(fmt.Errorf("read the PIN from file descriptor %d: %w", fd, err)),
+			fmt.Sprintf("write one line of at most %d bytes to it", limits.TPMPIN))
+	}
+	return pin, nil
+}
+
+// lineReader ends at the first line feed. It reads byte by byte: what follows is
+// not ours.
+type lineReader struct {
+	r    io.Reader
+	done bool
+}
+
+// Read implements [io.Reader].
+func (l *lineReader) Read(p []byte) (int, error) {
+	if l.done || len(p) == 0 {
+		return 0, io.EOF
+	}
+	n, err := l.r.Read(p[:1])
+	if n == 1 && p[0] == '\n' {
+		l.done = true
+		return 0, io.EOF
+	}
+	return n, err
+}
+
+// lend makes a [key.LendFunc] of a buffer that its owner wipes.
+func lend(pin *secret.Buffer) key.LendFunc {
+	return func(_ context.Context, use func([]byte) error) error { return pin.Use(use) }
+}

@@ -1,0 +1,150 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/sealsmith/sealsmith/bundle"
+	"github.com/sealsmith/sealsmith/internal/limits"
+	"github.com/sealsmith/sealsmith/verify"
+)
+
+// The signatures over SHA256SUMS; more signers add ".WHO" before the ending.
+const (
+	sshsigEnding   = ".sig"
+	sigstoreEnding = ".sigstore.json"
+)
+
+// releaseFolder is the content of a folder with a signed release, read once: what
+// is checked is what was read, whatever happens to the folder meanwhile.
+type releaseFolder struct {
+	dir   string
+	files map[string][]byte
+}
+
+// readRelease reads a release folder. It refuses files that no release has: what
+// lies beside signed files is taken for signed, too.
+func readRelease(dir string) (*releaseFolder, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	f, err := root.Open(".")
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	names, err := f.Readdirnames(limits.ReleaseFiles + 1)
+	if err != nil && len(names) == 0 {
+		return nil, refused(verify.MissingFile, "%s is empty", dir)
+	}
+	if len(names) > limits.ReleaseFiles {
+		return nil, refused(verify.ExtraFile, "%s holds more than %d files", dir, limits.ReleaseFiles)
+	}
+	slices.Sort(names)
+	r := &releaseFolder{dir: dir, files: map[string][]byte{}}
+	for _, name := range names {
+		limit := releaseLimit(name)
+		if limit == 0 {
+			return nil, refused(verify.ExtraFile, "%.200q is no file of a release", name)
+		}
+		if r.files[name], err = readIn(root, name, limit); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// readIn reads a regular file of the folder, following no link out of it.
+func readIn(root *os.Root, name string, limit int64) ([]byte, error) {
+	f, err := root.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("read %.200q: %w", name, err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, refused(verify.ExtraFile, "%.200q is no regular file", name)
+	}
+	return readAll(f, name, limit)
+}
+
+// releaseLimit is the largest size of a release's file, or 0 for a name that no
+// release has.
+func releaseLimit(name string) int64 {
+	switch {
+	case slices.Contains(bundleNames(), name):
+		return limits.BundleFile
+	case name == bundle.SumsName:
+		return limits.BundleSums
+	}
+	who, isSigstore := strings.CutSuffix(name, sigstoreEnding)
+	if !isSigstore {
+		var isSSHSIG bool
+		if who, isSSHSIG = strings.CutSuffix(name, sshsigEnding); !isSSHSIG {
+			return 0
+		}
+	}
+	if who != bundle.SumsName && !strings.HasPrefix(who, bundle.SumsName+".") {
+		return 0
+	}
+	if isSigstore {
+		return limits.SigstoreBundle
+	}
+	return limits.SSHSIG
+}
+
+func bundleNames() []string {
+	var names []string
+	for _, kind := range bundle.Kinds() {
+		names = append(names, kind.FileName())
+	}
+	return names
+}
+
+// checkFiles compares both bundles with SHA256SUMS and returns what it checked.
+func (r *releaseFolder) checkFiles() ([]string, error) {
+	data, err := r.file(bundle.SumsName)
+	if err != nil {
+		return nil, err
+	}
+	sums, err := bundle.ParseSums(data, bundleNames()...)
+	if err != nil {
+		return nil, refused(verify.ChangedFile, "%w", err)
+	}
+	var checks []string
+	for _, name := range bundleNames() {
+		data, err := r.file(name)
+		if err != nil {
+			return nil, err
+		}
+		if err := sums.Check(name, data); err != nil {
+			return nil, refused(verify.ChangedFile, "%w", err)
+		}
+		checks = append(checks, name+" has the digest that SHA256SUMS names")
+	}
+	return checks, nil
+}
+
+func (r *releaseFolder) file(name string) ([]byte, error) {
+	data, ok := r.files[name]
+	if !ok {
+		return nil, refused(verify.MissingFile, "%s is not in %s", name, r.dir)
+	}
+	return data, nil
+}
+
+func refused(reason verify.Reason, format string, args ...any) error {
+	return &verify.Refusal{Reason: reason, Err: fmt.Errorf(format, args...)}
+}
+
+// missing says whether the error is a path that does not exist.
+func missing(err error) bool { return errors.Is(err, fs.ErrNotExist) }

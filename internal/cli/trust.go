@@ -1,0 +1,110 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sealsmith/sealsmith/internal/hint"
+	"github.com/sealsmith/sealsmith/internal/limits"
+	"github.com/sealsmith/sealsmith/verify"
+)
+
+// trustFlags say whose signatures count; every verifying command has them.
+type trustFlags struct {
+	keys           []string
+	allowedSigners string
+	identity       string
+	at             string
+}
+
+func (f *trustFlags) register(c *cobra.Command) {
+	flags := c.Flags()
+	flags.StringArrayVar(&f.keys, "key", nil, "trust the public key in `FILE` (PEM or OpenSSH); may be repeated")
+	flags.StringVar(&f.allowedSigners, "allowed-signers", "", "trust the keys that this `FILE` (ssh-keygen(1)) gives to --identity")
+	flags.StringVar(&f.identity, "identity", "", "`WHO` must have signed, by the allowed signers file")
+	flags.StringVar(&f.at, "time", "", "check that the signers were valid at `TIME` (RFC 3339) instead of now")
+}
+
+// policy reads the trust files. None may come from the folder dir, the one that
+// is checked; empty means that no folder is.
+func (f *trustFlags) policy(dir string) (verify.Policy, error) {
+	p := verify.Policy{At: time.Now()}
+	var err error
+	if f.at != "" {
+		if p.At, err = time.Parse(time.RFC3339, f.at); err != nil {
+			return p, usageError(fmt.Errorf("--time: %w", err))
+		}
+	}
+	p.Trust, err = f.trust(dir)
+	return p, err
+}
+
+func (f *trustFlags) trust(dir string) (*verify.Trust, error) {
+	switch {
+	case len(f.keys) > 0 && (f.allowedSigners != "" || f.identity != ""):
+		return nil, usageError(errors.New("--key and --allowed-signers are two ways to say whom to trust; give one"))
+	case len(f.keys) > 0:
+		files := make([][]byte, len(f.keys))
+		for i, path := range f.keys {
+			var err error
+			if files[i], err = readTrust(dir, path); err != nil {
+				return nil, err
+			}
+		}
+		return verify.ParseKeys(files...)
+	case f.allowedSigners != "" && f.identity != "":
+		data, err := readTrust(dir, f.allowedSigners)
+		if err != nil {
+			return nil, err
+		}
+		return verify.ParseAllowedSigners(data, f.identity)
+	}
+	return nil, hint.Wrap(usageError(errors.New("nothing says whose signature is wanted")),
+		"give --key FILE, or --allowed-signers FILE with --identity WHO")
+}
+
+func readTrust(dir, path string) ([]byte, error) {
+	if dir != "" {
+		if err := verify.Outside(dir, path); err != nil {
+			return nil, err
+		}
+	}
+	return readFile(path, limits.TrustFile)
+}
+
+// printResult prints what a verification established, and nothing else.
+func (a *app) printResult(what string, checks []string, signers []verify.Signer) error {
+	if a.json {
+		return a.printJSON(resultJSON{Verified: what, Checks: checks, Signers: signersJSON(signers)})
+	}
+	for _, check := range checks {
+		fmt.Fprintf(a.Out, "ok: %s\n", check)
+	}
+	fmt.Fprintf(a.Out, "verified: %s\n", what)
+	return nil
+}
+
+// resultJSON is the --json form of a successful verification.
+type resultJSON struct {
+	Verified string       `json:"verified"`
+	Checks   []string     `json:"checks"`
+	Signers  []signerJSON `json:"signers"`
+}
+
+type signerJSON struct {
+	Format      string `json:"format"`
+	KeyID       string `json:"key_id"`
+	Fingerprint string `json:"fingerprint"`
+	Identity    string `json:"identity,omitempty"`
+}
+
+func signersJSON(signers []verify.Signer) []signerJSON {
+	all := make([]signerJSON, len(signers))
+	for i, s := range signers {
+		all[i] = signerJSON{string(s.Format), string(s.Key), s.Fingerprint, s.Identity}
+	}
+	return all
+}

@@ -1,0 +1,141 @@
+// Package daemon joins the devices, the configuration, the prompts and the
+// sockets to the agent that people run. [Main] is the program sealsmith-agent;
+// [New] makes the same agent without sockets, for a command that works without a
+// running one.
+//
+// # Trust
+//
+// The arguments, the environment and the configuration are the user's own.
+// Everything that arrives on the sockets or from the device is hostile and is
+// dealt with in packages agent and tpm. This process holds PINs: an allow-list in
+// internal/archtest says which modules it may link.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/sealsmith/sealsmith/agent"
+	"github.com/sealsmith/sealsmith/internal/config"
+	"github.com/sealsmith/sealsmith/internal/hint"
+	"github.com/sealsmith/sealsmith/internal/prompt"
+	"github.com/sealsmith/sealsmith/internal/xdg"
+	"github.com/sealsmith/sealsmith/key"
+	"github.com/sealsmith/sealsmith/tpm"
+)
+
+// Options say which agent to make. Log and Notice are required.
+type Options struct {
+	// Config is the configuration file; empty means the usual one.
+	Config string
+	// TPM is the device string of the command line; empty leaves the choice to
+	// SEALSMITH_TPM and the configuration.
+	TPM string
+	// Prompter asks people; nil chooses by the configuration and environment.
+	Prompter prompt.Prompter
+	// Log is for people who look for a fault.
+	Log *slog.Logger
+	// Notice gets what the person must be told, such as a software TPM.
+	Notice func(string)
+}
+
+// Daemon is an agent with its device. The device is not touched before a key or
+// its state is asked for.
+type Daemon struct {
+	server *agent.Server
+	ring   *key.Ring
+	device *tpm.Device
+	audit  *agent.AuditLog
+}
+
+// New makes the agent. Whoever calls it must call [Daemon.Close].
+func New(o Options) (*Daemon, error) {
+	c, err := config.Load(o.Config)
+	if err != nil {
+		return nil, err
+	}
+	name, err := deviceOf(o.TPM, c)
+	if err != nil {
+		return nil, err
+	}
+	prompter := o.Prompter
+	if prompter == nil {
+		prompter = prompt.New(c.Pinentry)
+	}
+	if err := xdg.Private(xdg.State()); err != nil {
+		return nil, fmt.Errorf("state folder: %w", err)
+	}
+	audit, err := agent.OpenAuditLog(filepath.Join(xdg.State(), "audit.jsonl"))
+	if err != nil {
+		return nil, err
+	}
+	device, err := tpm.NewDevice(tpm.Options{
+		Device: name, LockDir: xdg.Runtime(), DataDir: xdg.Data(), Log: o.Log, Notice: o.Notice,
+	})
+	if err != nil {
+		return nil, errors.Join(err, audit.Close())
+	}
+	pins := agent.NewPINs(&people{prompter})
+	backend, err := tpm.New(device, tpm.Config{Dir: xdg.Keys(), Auth: pins.Auth, Log: o.Log, Notice: o.Notice})
+	if err != nil {
+		return nil, errors.Join(err, device.Close(), audit.Close())
+	}
+	d := &Daemon{ring: key.NewRing(backend), device: device, audit: audit}
+	d.server = agent.NewServer(agent.Config{
+		Keys: d.ring, PINs: pins, Rules: rules(c), Device: device.String(),
+		DeviceStatus: func(ctx context.Context) (any, error) { return device.Status(ctx) },
+		Audit:        audit, Log: o.Log,
+	})
+	return d, nil
+}
+
+// Client speaks to the agent inside this process; see [agent.InProcess].
+func (d *Daemon) Client() *agent.Client { return agent.InProcess(d.server) }
+
+// Close stops the agent: prompts are withdrawn, the command in hand is finished
+// until ctx ends, secrets are wiped, the device is left as it was found.
+func (d *Daemon) Close(ctx context.Context) error {
+	return errors.Join(d.server.Shutdown(ctx), d.ring.Close(), d.audit.Close())
+}
+
+// Device is the canonical device string that a command line means, or "" if it
+// leaves the choice to the agent: nothing is set anywhere.
+func Device(flag, configFile string) (string, error) {
+	c, err := config.Load(configFile)
+	if err != nil {
+		return "", err
+	}
+	name, err := deviceOf(flag, c)
+	if name == "" || err != nil {
+		return "", err
+	}
+	return tpm.ParseDevice(name)
+}
+
+// deviceOf is the device string that was chosen: by the flag, else the
+// environment, else the configuration.
+func deviceOf(flag string, c *config.Config) (string, error) {
+	for _, name := range []string{flag, os.Getenv("SEALSMITH_TPM"), c.TPM} {
+		if name == "" {
+			continue
+		}
+		if _, err := tpm.ParseDevice(name); err != nil {
+			return "", hint.Wrap(err, "the device is set by --tpm, SEALSMITH_TPM or tpm: in config.yaml")
+		}
+		return name, nil
+	}
+	return "", nil
+}
+
+// rules are the configured rules in the agent's terms.
+func rules(c *config.Config) map[key.ID]agent.Rule {
+	all := map[key.ID]agent.Rule{}
+	for id, k := range c.Keys {
+		all[key.ID(id)] = agent.Rule{Confirm: k.Confirm, Namespaces: k.Namespaces}
+	}
+	return all
+}
