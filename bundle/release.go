@@ -3,6 +3,7 @@ package bundle
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 )
 
@@ -33,6 +34,10 @@ type Output struct {
 	Findings []Finding
 }
 
+// ErrUsage is wrapped by the errors of [Release] and [Single] about options that
+// make no sense; nothing was fetched then.
+var ErrUsage = errors.New("wrong usage")
+
 // Release builds both bundles and SHA256SUMS. Nothing is written; see
 // [Output.Write].
 func Release(ctx context.Context, o Options) (*Output, error) {
@@ -60,7 +65,7 @@ func build(ctx context.Context, o Options, kinds ...Kind) (*Output, error) {
 	}
 	for _, k := range kinds { // before anything is fetched
 		if err := o.header(k).check(); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%w: %w", ErrUsage, err)
 		}
 	}
 	catalogs, err := o.catalogs(kinds)

@@ -127,7 +127,7 @@ func TestUsageByShape(t *testing.T) {
 		w.run("sealsmith", "key", "create", usage, "--usage", usage, "--unattended")
 		w.write(usage+".pub", w.run("sealsmith", "key", "pubkey", usage))
 	}
-	w.write("data", "a file")
+	w.write("document", "a file")
 	server := sshtest.Start(t, []byte(w.run("cat", "ssh.pub", "artifact.pub", "digest.pub")))
 	w.startAgent()
 
@@ -200,12 +200,12 @@ func TestUsageByShape(t *testing.T) {
 
 // signFile signs a file as people do, and verifies the signature.
 func (w *world) signFile(usage, namespace string) error {
-	os.Remove(w.path("data.sig"))
-	if _, err := w.try("", "ssh-keygen", "-q", "-Y", "sign", "-f", w.path(usage+".pub"), "-n", namespace, w.path("data")); err != nil {
+	os.Remove(w.path("document.sig"))
+	if _, err := w.try("", "ssh-keygen", "-q", "-Y", "sign", "-f", w.path(usage+".pub"), "-n", namespace, w.path("document")); err != nil {
 		return err
 	}
 	w.write("allowed", "me "+w.run("cat", usage+".pub"))
-	_, err := w.try("a file", "ssh-keygen", "-Y", "verify", "-f", w.path("allowed"), "-I", "me", "-n", namespace, "-s", w.path("data.sig"))
+	_, err := w.try("a file", "ssh-keygen", "-Y", "verify", "-f", w.path("allowed"), "-I", "me", "-n", namespace, "-s", w.path("document.sig"))
 	return err
 }
 

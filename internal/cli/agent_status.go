@@ -15,7 +15,7 @@ func (a *app) agentStatus() *cobra.Command {
 		Use:   "status",
 		Short: "show the running agent",
 		Long:  "Status asks the agent what it is and which device it holds. Without an agent the\nexit status is 1.",
-		Args:  usageArgs(cobra.NoArgs),
+		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if a.direct {
 				return usageError(errors.New("--direct does without the agent"))

@@ -49,7 +49,7 @@ A certificate whose bytes are in the store needs no network, and what is fetched
 and verified is kept in the user's own store, unless --store or --offline is
 given: a folder that you name is only read. Any certificate that cannot be had
 fails the build, with a line for each, and nothing is written.`,
-		Args: usageArgs(cobra.NoArgs),
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.runBundleBuild(cmd.Context(), f) },
 	}
 	flags := c.Flags()
@@ -91,9 +91,6 @@ func (a *app) runBundleBuild(ctx context.Context, f bundleBuildFlags) error {
 	}
 	stop()
 	if err != nil {
-		if !f.offline && ctx.Err() == nil {
-			err = hint.Wrap(err, "with the certificates in a folder of <sha256>.crt, no network is needed: --store DIR --offline")
-		}
 		return err
 	}
 	for _, finding := range out.Findings {
@@ -106,6 +103,9 @@ func (a *app) runBundleBuild(ctx context.Context, f bundleBuildFlags) error {
 func (f *bundleBuildFlags) options() (o bundle.Options, err error) {
 	if o.Format, err = bundle.ParseFormat(f.format); err != nil {
 		return o, usageError(err)
+	}
+	if f.kind == "" && f.output == "-" {
+		return o, hint.Wrap(usageError(errors.New("two bundles do not go to one stream")), "choose one with --kind")
 	}
 	o.Date, o.Commit, o.AllowSHA1Pin = f.date, f.commit, f.allowSHA1Pin
 	if o.Date == "" {
@@ -182,8 +182,6 @@ func (a *app) writeBundles(f bundleBuildFlags, out *bundle.Output) error {
 		}
 		fmt.Fprintln(a.Out, f.output)
 		return nil
-	case f.output == "-":
-		return hint.Wrap(usageError(errors.New("two bundles do not go to one stream")), "choose one with --kind")
 	}
 	if err := os.MkdirAll(f.output, 0o755); err != nil {
 		return err

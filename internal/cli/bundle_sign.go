@@ -30,7 +30,7 @@ names, and signs SHA256SUMS twice with a key of usage artifact:
 Both are verified before they are written.
 
   sealsmith bundle sign release --key release`,
-		Args: usageArgs(cobra.ExactArgs(1)),
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.signRelease(cmd.Context(), args[0], keyRef, namespace)
 		},

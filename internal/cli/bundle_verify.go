@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"os"
+
 	"github.com/spf13/cobra"
 
 	"github.com/sealsmith/sealsmith/bundle"
@@ -28,8 +30,11 @@ Whom to trust is said on the command line, with files from outside the folder:
   sealsmith bundle verify release --allowed-signers signers --identity me@example.org
 
 Any reason to say no is exit status 3.`,
-		Args: usageArgs(cobra.ExactArgs(1)),
+		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
+			if _, err := os.Stat(args[0]); err != nil {
+				return hint.Wrap(err, "give the folder that holds "+bundle.SumsName)
+			}
 			policy, err := trust.policy(args[0])
 			if err != nil {
 				return err
@@ -58,9 +63,6 @@ func (a *app) verifyRelease(dir string, policy verify.Policy) error {
 		return err
 	}
 	folder, err := readRelease(dir)
-	if missing(err) {
-		return hint.Wrap(err, "give the folder that holds "+bundle.SumsName)
-	}
 	if err != nil {
 		return err
 	}

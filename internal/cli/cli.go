@@ -41,6 +41,8 @@ type app struct {
 	quiet    bool
 	verbose  bool
 	noPrompt bool
+
+	started bool // the command itself runs: its line was understood
 }
 
 // Main runs a command line (without the program's name) and returns the exit
@@ -54,6 +56,9 @@ func Main(ctx context.Context, args []string, std Streams) int {
 	root.SetOut(std.Out)
 	root.SetErr(std.Err)
 	err := root.ExecuteContext(ctx)
+	if err != nil && !a.started {
+		err = usageError(err)
+	}
 	if err != nil {
 		a.printError(err)
 	}
@@ -82,10 +87,9 @@ cancelled by the user; 5 device missing, busy or locked out; 6 stale.`,
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		DisableAutoGenTag: true,
-		Args:              usageArgs(cobra.NoArgs),
+		Args:              cobra.NoArgs,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err) })
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.config, "config", "", "configuration `FILE` (default $XDG_CONFIG_HOME/sealsmith/config.yaml)")
 	flags.StringVar(&a.socket, "socket", "", "control socket `PATH` of the agent (default $SEALSMITH_SOCKET, else in the runtime folder)")
@@ -102,7 +106,22 @@ cancelled by the user; 5 device missing, busy or locked out; 6 stale.`,
 		a.group("image", "OCI images", a.imageBuild(), a.imageSign(), a.imageVerify()),
 		a.versionCommand(),
 	)
+	a.markStarted(root)
 	return root
+}
+
+// markStarted lets every command note that it runs. What cobra complains about
+// before that (flags, arguments) is wrong usage, and is marked so in one place.
+func (a *app) markStarted(c *cobra.Command) {
+	if run := c.RunE; run != nil {
+		c.RunE = func(cmd *cobra.Command, args []string) error {
+			a.started = true
+			return run(cmd, args)
+		}
+	}
+	for _, sub := range c.Commands() {
+		a.markStarted(sub)
+	}
 }
 
 // group is a noun: its verbs do the work.
@@ -110,7 +129,7 @@ func (a *app) group(noun, short string, verbs ...*cobra.Command) *cobra.Command 
 	c := &cobra.Command{
 		Use:   noun,
 		Short: short,
-		Args:  usageArgs(cobra.NoArgs),
+		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	c.AddCommand(verbs...)
@@ -138,16 +157,6 @@ func (a *app) log() *slog.Logger {
 		panic(err) // "text" is a format
 	}
 	return log
-}
-
-// usageArgs makes cobra's complaint about arguments a usage error.
-func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
-			return usageError(err)
-		}
-		return nil
-	}
 }
 
 // usageError marks an error of the command line itself: exit status 2.

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/sealsmith/sealsmith/bundle"
 	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/key"
+	"github.com/sealsmith/sealsmith/oci"
 	"github.com/sealsmith/sealsmith/verify"
 )
 
@@ -34,17 +36,19 @@ func exitStatus(err error) int {
 	case errors.Is(err, key.ErrNoDevice), errors.Is(err, key.ErrBusy), errors.Is(err, key.ErrForeign),
 		errors.Is(err, key.ErrLocked), errors.As(err, &lockout):
 		return exitDevice
-	case errors.Is(err, key.ErrUsage):
+	case errors.Is(err, key.ErrUsage), errors.Is(err, bundle.ErrUsage), errors.Is(err, oci.ErrUsage):
 		return exitUsage
 	}
 	return exitFailed
 }
 
-// printError prints an error and its hints. An error of several lines (all the
-// certificates that could not be fetched) becomes several error lines.
+// printError prints an error and its hints. The lines after the first (all the
+// certificates that could not be fetched) are details of it.
 func (a *app) printError(err error) {
-	for line := range strings.Lines(err.Error()) {
-		fmt.Fprintf(a.Err, "sealsmith: error: %s\n", strings.TrimRight(line, "\n"))
+	first, rest, _ := strings.Cut(err.Error(), "\n")
+	fmt.Fprintf(a.Err, "sealsmith: error: %s\n", first)
+	for line := range strings.Lines(rest) {
+		fmt.Fprintf(a.Err, "sealsmith: %s\n", strings.TrimRight(line, "\n"))
 	}
 	for _, text := range hint.Of(err) {
 		fmt.Fprintf(a.Err, "sealsmith: hint: %s\n", text)

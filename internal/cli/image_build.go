@@ -45,7 +45,7 @@ The program is a binary that is there, or a Go package to build:
       --push registry.example/app:v1
 
 It prints the name of the image with its digest, which is what to sign and to run.`,
-		Args: usageArgs(cobra.NoArgs),
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.runImageBuild(cmd.Context(), f) },
 	}
 	flags := c.Flags()

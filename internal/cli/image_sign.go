@@ -29,7 +29,7 @@ admission controllers look at either.
   cosign verify --key release.pub --insecure-ignore-tlog registry.example/app:v1
 
 Each signature is read back from the registry and verified.`,
-		Args: usageArgs(cobra.ExactArgs(1)),
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.signImage(cmd.Context(), args[0], keyRef) },
 	}
 	c.Flags().StringVar(&keyRef, "key", "", "sign with `KEY`: a name or id:HEX")

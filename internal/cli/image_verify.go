@@ -25,7 +25,7 @@ printed.
 
 Exit status 3 means that no attached signature is good; the reasons are printed,
 each signature's its own.`,
-		Args: usageArgs(cobra.ExactArgs(1)),
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			policy, err := trust.policy("")
 			if err != nil {

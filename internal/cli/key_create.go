@@ -36,7 +36,7 @@ artifact and digest ask for a confirmation at each use, unless they are created
 
   sealsmith key create laptop --usage ssh --pin
   sealsmith key create release --usage artifact`,
-		Args: usageArgs(cobra.ExactArgs(1)),
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.createKey(cmd.Context(), args[0], f, cmd.Flags().Changed("pin-fd"))
 		},

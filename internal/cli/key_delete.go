@@ -12,7 +12,7 @@ func (a *app) keyDelete() *cobra.Command {
 		Short: "delete a key for ever",
 		Long: `Delete removes a key from the key folder. Nothing can bring it back: the chip keeps
 no copy, and no backup can exist outside of one of the key folder.`,
-		Args:              usageArgs(cobra.ExactArgs(1)),
+		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: completeKeys,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ref, err := key.ParseRef(args[0])

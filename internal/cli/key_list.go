@@ -21,7 +21,7 @@ func (a *app) keyList() *cobra.Command {
 
 The ID is the SHA-256 of the public key; id: and eight or more of its digits name
 the key wherever a key is wanted.`,
-		Args: usageArgs(cobra.NoArgs),
+		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			infos, failed := readKeys()
 			if err := a.printKeys(infos); err != nil {

@@ -22,7 +22,7 @@ uses neither the agent nor the device.
 
   sealsmith key pubkey laptop | ssh server.example 'cat >> .ssh/authorized_keys'
   sealsmith key pubkey release --format pem > release.pub`,
-		Args:              usageArgs(cobra.ExactArgs(1)),
+		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: completeKeys,
 		RunE: func(_ *cobra.Command, args []string) error {
 			in, err := keyInfo(args[0])

@@ -15,7 +15,7 @@ func (a *app) keyShow() *cobra.Command {
 		Use:               "show KEY",
 		Short:             "show one key",
 		Long:              "Show prints what the key folder says of one key. It uses neither the agent nor the\ndevice. KEY is a name or id:HEX.",
-		Args:              usageArgs(cobra.ExactArgs(1)),
+		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: completeKeys,
 		RunE: func(_ *cobra.Command, args []string) error {
 			in, err := keyInfo(args[0])

@@ -1,9 +1,7 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -145,6 +143,3 @@ func (r *releaseFolder) file(name string) ([]byte, error) {
 func refused(reason verify.Reason, format string, args ...any) error {
 	return &verify.Refusal{Reason: reason, Err: fmt.Errorf(format, args...)}
 }
-
-// missing says whether the error is a path that does not exist.
-func missing(err error) bool { return errors.Is(err, fs.ErrNotExist) }

@@ -110,26 +110,24 @@ func run(ctx context.Context, f *flags, stdout, stderr io.Writer) error {
 }
 
 // serve opens the sockets, says where, and serves until ctx ends or a socket
-// fails.
+// fails. The server closes the sockets when it is shut down.
 func (d *Daemon) serve(ctx context.Context, f *flags, stdout io.Writer, log *slog.Logger) error {
 	ssh, err := sockets.Listen(f.ssh)
 	if err != nil {
 		return fmt.Errorf("ssh socket: %w", err)
 	}
-	defer ssh.Close()
 	control, err := sockets.Listen(f.control)
 	if err != nil {
-		return fmt.Errorf("control socket: %w", err)
+		return errors.Join(fmt.Errorf("control socket: %w", err), ssh.Close())
 	}
-	defer control.Close()
+	failed := make(chan error, 2)
+	go func() { failed <- d.server.ServeSSH(ssh) }()
+	go func() { failed <- d.server.ServeControl(control) }()
 	// The lines of ssh-agent -D, for those who eval them.
 	if _, err := fmt.Fprintf(stdout, "SSH_AUTH_SOCK=%s; export SSH_AUTH_SOCK;\necho Agent pid %d;\n", shellQuote(f.ssh), os.Getpid()); err != nil {
 		return err
 	}
 	log.Info("agent started", logx.Device, d.device.String(), "ssh", f.ssh, "control", f.control, "version", version.Text())
-	failed := make(chan error, 2)
-	go func() { failed <- d.server.ServeSSH(ssh) }()
-	go func() { failed <- d.server.ServeControl(control) }()
 	select {
 	case <-ctx.Done():
 		log.Info("agent ends", "cause", context.Cause(ctx))
