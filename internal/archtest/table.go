@@ -71,6 +71,7 @@ var daemonModules = []string{
 	"github.com/google/go-tpm",
 	"go.yaml.in/yaml/v3",
 	"golang.org/x/crypto",
+	"golang.org/x/sync",
 	"golang.org/x/sys",
 	"golang.org/x/term",
 }
