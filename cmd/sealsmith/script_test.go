@@ -35,7 +35,11 @@ func TestMain(m *testing.M) {
 func TestScripts(t *testing.T) {
 	testenv.Need(t, testenv.SWTPM)
 	testenv.Glob(t, "testdata/script/*.txtar")
-	registry := ocitest.Registry(t, true)
+	registry, plain := ocitest.Registry(t, true), ocitest.Registry(t, false)
+	tools := filepath.Join(testenv.Root(), "bin", "tools")
+	if testenv.Required(string(testenv.Cosign)) {
+		testenv.Need(t, testenv.Cosign)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
@@ -47,6 +51,8 @@ func TestScripts(t *testing.T) {
 			}
 			env.Setenv("ROOT", testenv.Root())
 			env.Setenv("REGISTRY", registry)
+			env.Setenv("PLAINREGISTRY", plain)
+			env.Setenv("PATH", tools+string(os.PathListSeparator)+env.Getenv("PATH"))
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},

@@ -24,11 +24,12 @@ import (
 
 // Server is a running sshd.
 type Server struct {
-	Port       int
-	User       string
-	KnownHosts string // file with the server's host key
-	dir        string
-	log        lockedBuffer
+	Port           int
+	User           string
+	KnownHosts     string // file with the server's host key
+	AuthorizedKeys string // file of those who may log in
+	dir            string
+	log            lockedBuffer
 }
 
 // Start starts an sshd that lets the given public key lines in. It stops with
@@ -53,7 +54,7 @@ func Start(t testing.TB, authorizedKeys []byte) *Server {
 	if out, err := exec.Command(keygen, "-q", "-t", "ed25519", "-N", "", "-f", host).CombinedOutput(); err != nil {
 		t.Fatalf("ssh-keygen: %v\n%s", err, out)
 	}
-	s.write(t, "authorized_keys", authorizedKeys)
+	s.AuthorizedKeys = s.write(t, "authorized_keys", authorizedKeys)
 	for range 5 {
 		if s.start(t, sshd, host) {
 			return s
@@ -80,7 +81,7 @@ StrictModes no
 UsePAM no
 AuthenticationMethods publickey
 MaxStartups 200
-`, s.Port, host, filepath.Join(s.dir, "authorized_keys")))
+`, s.Port, host, s.AuthorizedKeys))
 	cmd := exec.Command(sshd, "-D", "-e", "-f", config)
 	cmd.Stderr = &s.log
 	if err := cmd.Start(); err != nil {

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/sealsmith/sealsmith/internal/ocitest"
+	"github.com/sealsmith/sealsmith/internal/sshtest"
+	"github.com/sealsmith/sealsmith/internal/testenv"
+)
+
+// TestREADME runs every command of README.md's console blocks, in their order, in
+// one shell. What stands for the reader's own things (a server, a registry, the
+// vendors' sites) is put in its place.
+func TestREADME(t *testing.T) {
+	for _, p := range []testenv.Program{testenv.SSH, testenv.SSHKeygen, testenv.Git, testenv.OpenSSL, testenv.SHA256Sum} {
+		testenv.Need(t, p)
+	}
+	cosign := testenv.Need(t, testenv.Cosign)
+	w := newWorld(t)
+	server := sshtest.Start(t, nil)
+	if err := os.Symlink(server.AuthorizedKeys, w.path("authorized_keys")); err != nil {
+		t.Fatal(err)
+	}
+	w.write("app", "#!/bin/true\n")
+	w.run("git", "init", "-q", ".")
+	w.run("git", "config", "user.name", "Reader")
+	w.run("git", "config", "user.email", "me@example.org")
+	w.run("git", "add", "app")
+	w.run("bash", filepath.Join(testenv.Root(), "scripts", "demo-catalog"), "ca")
+
+	places := strings.NewReplacer(
+		"ssh server.example", "ssh "+strings.Join(server.Args(), " "),
+		"registry.example", ocitest.Registry(t, true),
+		"sealsmith bundle build", "sealsmith bundle build --catalog ca/roots.yaml --catalog ca/intermediates.yaml --store ca/certs --offline",
+		"cosign verify", cosign+" verify",
+		"sealsmith-agent -D &", "sealsmith-agent -D & trap \"kill $!\" EXIT; until [ -S "+w.sshSocket()+" ]; do sleep 0.02; done",
+	)
+	commands := consoleCommands(t, filepath.Join(testenv.Root(), "README.md"))
+	var script strings.Builder
+	script.WriteString("set -euo pipefail\n")
+	for _, command := range commands {
+		fmt.Fprintf(&script, "echo %q >&2\n%s\n", "$ "+command, places.Replace(command))
+	}
+	// A release key asks: the reader says yes.
+	w.env = append(w.env, "SSH_ASKPASS=/bin/true")
+	if out, err := w.try("", "bash", "-c", script.String()); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+// consoleCommands are the lines that begin with "$ " in the console blocks of a
+// document.
+func consoleCommands(t *testing.T, path string) []string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var commands []string
+	inside := false
+	for line := range strings.Lines(string(data)) {
+		line = strings.TrimRight(line, "\n")
+		switch {
+		case strings.HasPrefix(line, "```"):
+			inside = line == "```console"
+		case inside:
+			command, ok := strings.CutPrefix(line, "$ ")
+			if !ok {
+				t.Fatalf("%s: %q in a console block is no command", path, line)
+			}
+			commands = append(commands, command)
+		}
+	}
+	if len(commands) < 15 {
+		t.Fatalf("%s has only %d commands", path, len(commands))
+	}
+	return commands
+}
