@@ -3,8 +3,9 @@ package agent
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -95,6 +96,7 @@ type harness struct {
 	ssh     string // path of the socket
 	control string
 	logs    *lockedBuffer
+	stop    func()
 }
 
 type lockedBuffer struct {
@@ -150,14 +152,17 @@ func start(t *testing.T, change func(*Config)) *harness {
 			}
 		})
 	}
-	t.Cleanup(func() {
+	h.stop = sync.OnceFunc(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		if err := h.server.Shutdown(ctx); err != nil && !errors.Is(err, errStopped) {
+		if err := h.server.Shutdown(ctx); err != nil {
 			t.Error(err)
 		}
 		serving.Wait()
 		audit.Close()
+	})
+	t.Cleanup(func() {
+		h.stop()
 		if t.Failed() {
 			t.Logf("log of the agent:\n%s", h.logs)
 		}
@@ -227,4 +232,25 @@ func eventually(t *testing.T, what string, f func() bool) {
 		}
 	}
 	t.Fatalf("it never happened: %s", what)
+}
+
+// rsaKey is any RSA key.
+func rsaKey(t testing.TB) *rsa.PrivateKey {
+	t.Helper()
+	k, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+// fuzzConfig is a configuration for a server without sockets.
+func fuzzConfig(t *testing.T) Config {
+	p := NewPINs(&person{})
+	audit, err := OpenAuditLog(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close(); audit.Close() })
+	return Config{Keys: key.NewRing(&keytest.Backend{}), PINs: p, Audit: audit, Log: slog.New(slog.DiscardHandler)}
 }

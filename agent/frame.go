@@ -48,8 +48,8 @@ func readFrame(ctx context.Context, c net.Conn, b budget) (frame, error) {
 		return frame{}, err
 	}
 	var header [4]byte
-	n, err := c.Read(header[:])
-	if n == 0 {
+	n, err := io.ReadAtLeast(c, header[:], 1)
+	if err != nil {
 		return frame{}, err
 	}
 	deadline := time.Now().Add(limits.AgentFrameTime)

@@ -201,7 +201,7 @@ func (p *PINs) ask(ctx context.Context, r key.AuthRequest, use func(secret []byt
 	}
 	q := request.question(fmt.Sprintf("Enter the PIN of the key %s.", r.Key.Ref))
 	var refused refusedPINs
-	defer refused.wipe()
+	defer func() { refused.wipe() }()
 	var last error
 	for range limits.PINPrompts {
 		left, err := r.TriesLeft(ctx)

@@ -64,31 +64,28 @@ func NewServer(c Config) *Server {
 	return s
 }
 
-// errStopped is returned by the Serve methods of a server that was shut down.
-var errStopped = errors.New("agent was shut down")
-
-// begin registers a socket and how to stop serving it.
-func (s *Server) begin(stop func(ctx context.Context) error) error {
+// begin registers a socket and how to stop serving it. It is false if the server
+// was shut down.
+func (s *Server) begin(stop func(ctx context.Context) error) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopped {
-		return errStopped
+		return false
 	}
 	s.close = append(s.close, stop)
 	s.serving.Add(1)
-	return nil
+	return true
 }
 
 // ServeSSH serves the ssh-agent protocol on a unix socket until the listener
 // fails or [Server.Shutdown]; then it returns nil. It closes the listener.
 func (s *Server) ServeSSH(l net.Listener) error {
 	in := &listener{Listener: l, server: s, conns: conns{max: limits.AgentConnections}}
-	if err := s.begin(func(context.Context) error { return l.Close() }); err != nil {
-		l.Close()
-		return err
+	defer l.Close()
+	if !s.begin(func(context.Context) error { return l.Close() }) {
+		return nil
 	}
 	defer s.serving.Done()
-	defer l.Close()
 	var open sync.WaitGroup
 	defer open.Wait()
 	for {
@@ -126,9 +123,8 @@ func (s *Server) ServeControl(l net.Listener) error {
 		}
 		return errors.Join(err, h.Close())
 	}
-	if err := s.begin(stop); err != nil {
-		l.Close()
-		return err
+	if !s.begin(stop) {
+		return l.Close()
 	}
 	defer s.serving.Done()
 	return s.serveError(h.Serve(in))
@@ -145,12 +141,13 @@ func (s *Server) serveError(err error) error {
 }
 
 // Shutdown stops serving: it closes the listeners, takes prompts off the screen,
-// lets commands in flight finish until ctx ends, and wipes every secret.
+// lets commands in flight finish until ctx ends, and wipes every secret. It is
+// called once.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	if s.stopped {
 		s.mu.Unlock()
-		return errStopped
+		return errors.New("agent was shut down before")
 	}
 	s.stopped = true
 	stops := s.close

@@ -1,0 +1,260 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sealsmith/sealsmith/internal/limits"
+)
+
+// pipe returns two ends of a connection in memory, for synctest.
+func pipe(t *testing.T) (a, b net.Conn) {
+	t.Helper()
+	a, b = net.Pipe()
+	t.Cleanup(func() { a.Close(); b.Close() })
+	return a, b
+}
+
+func header(n uint32) []byte { return binary.BigEndian.AppendUint32(nil, n) }
+
+func TestReadFrame(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		sent []byte
+		err  error
+	}{
+		{"one byte", append(header(1), 11), nil},
+		{"largest", append(header(limits.AgentFrame), make([]byte, limits.AgentFrame)...), nil},
+		{"length zero", header(0), errFraming},
+		{"too long", header(limits.AgentFrame + 1), errFraming},
+		{"huge", header(1<<32 - 1), errFraming},
+		{"HTTP", []byte("GET / HTTP/1.1\r\n"), errFraming},
+		{"nothing", nil, io.EOF},
+		{"end inside the length", []byte{0, 0}, io.ErrUnexpectedEOF},
+		{"end inside the message", append(header(10), 11), io.ErrUnexpectedEOF},
+		{"end after the length", header(10), io.ErrUnexpectedEOF},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			client, server, err := socketPair()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer server.Close()
+			go func() {
+				client.Write(c.sent)
+				client.Close()
+			}()
+			b := newBudget(limits.AgentFrames)
+			f, err := readFrame(t.Context(), server, b)
+			if !errors.Is(err, c.err) || (err == nil) != (c.err == nil) {
+				t.Fatalf("got %v, want %v", err, c.err)
+			}
+			if err == nil {
+				if got := append([]byte{f.kind}, f.body...); !bytes.Equal(got, c.sent[4:]) {
+					t.Error("message differs")
+				}
+				f.release()
+			}
+			if !b.total.TryAcquire(limits.AgentFrames) {
+				t.Error("memory was not given back")
+			}
+		})
+	}
+}
+
+// TestSlowFrames: silence between messages is free, inside one it is not.
+func TestSlowFrames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, server := pipe(t)
+		go func() {
+			time.Sleep(24 * time.Hour)
+			for _, b := range append(header(2), 11, 0) {
+				time.Sleep(limits.AgentFrameTime / 6)
+				client.Write([]byte{b})
+			}
+			time.Sleep(24 * time.Hour)
+			client.Write([]byte{0})
+		}()
+		b := newBudget(limits.AgentFrames)
+		if f, err := readFrame(t.Context(), server, b); err != nil || f.kind != 11 {
+			t.Fatalf("a slow message: %+v, %v", f, err)
+		}
+		began := time.Now()
+		_, err := readFrame(t.Context(), server, b)
+		if ne := net.Error(nil); !errors.As(err, &ne) || !ne.Timeout() {
+			t.Errorf("a stuck message: %v", err)
+		}
+		if took := time.Since(began); took != 24*time.Hour+limits.AgentFrameTime {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
+// TestBudget: announced memory is bounded, and small messages pass all the same.
+func TestBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBudget(2 * limits.AgentFrame)
+		var releases []func()
+		for range 2 {
+			release, err := b.reserve(t.Context(), limits.AgentFrame)
+			if err != nil {
+				t.Fatal(err)
+			}
+			releases = append(releases, release)
+		}
+		client, server := pipe(t)
+		go client.Write(append(header(limits.AgentFreeFrame+1), 11))
+		if _, err := readFrame(t.Context(), server, b); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a third large message: %v", err)
+		}
+		client, server = pipe(t)
+		go client.Write(append(header(limits.AgentFreeFrame), make([]byte, limits.AgentFreeFrame)...))
+		if _, err := readFrame(t.Context(), server, b); err != nil {
+			t.Errorf("a small message: %v", err)
+		}
+		releases[0]()
+		if _, err := b.reserve(t.Context(), limits.AgentFrame); err != nil {
+			t.Errorf("after one was given back: %v", err)
+		}
+	})
+}
+
+// TestWriteFrame: a client that does not read does not keep us.
+func TestWriteFrame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, server := pipe(t)
+		err := writeFrame(server, []byte{6})
+		if ne := net.Error(nil); !errors.As(err, &ne) || !ne.Timeout() {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestConns(t *testing.T) {
+	c := conns{max: 2}
+	open := func() (*conn, net.Conn) {
+		client, server := pipe(t)
+		return c.admit(server, Peer{}), client
+	}
+	first, firstClient := open()
+	second, _ := open()
+	second.spoke()
+	third, _ := open()
+	if third == nil {
+		t.Fatal("no place although one was silent")
+	}
+	if _, err := firstClient.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("the oldest silent one is still open: %v", err)
+	}
+	first.Close() // gives nothing back a second time
+	third.spoke()
+	third.spoke()
+	if fourth, _ := open(); fourth != nil {
+		t.Error("one that spoke was put out")
+	}
+	second.Close()
+	second.Close()
+	fifth, fifthClient := open()
+	if fifth == nil || c.count != 2 || c.silent.Len() != 1 {
+		t.Fatalf("%d open, %d silent", c.count, c.silent.Len())
+	}
+	c.closeSilent()
+	if _, err := fifthClient.Read(make([]byte, 1)); err != io.EOF || c.count != 1 || c.silent.Len() != 0 {
+		t.Errorf("%v, %d open, %d silent", err, c.count, c.silent.Len())
+	}
+}
+
+func TestAdmitted(t *testing.T) {
+	for _, c := range []struct {
+		peer, own int
+		want      bool
+	}{{1000, 1000, true}, {0, 1000, true}, {1001, 1000, false}, {1000, 0, false}, {0, 0, true}} {
+		if got := admitted(c.peer, c.own); got != c.want {
+			t.Errorf("uid %d at an agent of uid %d: %v", c.peer, c.own, got)
+		}
+	}
+}
+
+// TestBadFrames: a connection that misbehaves is closed, and only that one.
+func TestBadFrames(t *testing.T) {
+	h := start(t, nil)
+	good, _ := h.dialSSH()
+	for name, message := range map[string][]byte{
+		"length zero":           header(0),
+		"too long":              header(limits.AgentFrame + 1),
+		"malformed list":        append(header(2), 11, 0),
+		"malformed sign":        append(header(3), 13, 0, 0),
+		"malformed extension":   append(header(6), 27, 0, 0, 0, 9, 'x'),
+		"sign with extra bytes": append(header(14), 13, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0),
+	} {
+		conn, err := net.Dial("unix", h.ssh)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.SetDeadline(time.Now().Add(5 * time.Second))
+		if _, err := conn.Write(message); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := conn.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
+			t.Errorf("%s: read %d bytes, %v; want the end", name, n, err)
+		}
+		conn.Close()
+	}
+	if _, err := good.List(); err != nil {
+		t.Errorf("another connection: %v", err)
+	}
+}
+
+// FuzzFrames feeds a whole stream to a connection: it must end, and every message
+// before the end must have one answer of bounded size.
+func FuzzFrames(f *testing.F) {
+	f.Add(append(header(1), 11))
+	f.Add(append(append(header(1), 11), append(header(1), 99)...))
+	f.Add(append(header(14), 13, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0))
+	f.Add(append(header(13), 13, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0))
+	f.Add(append(header(10), 27, 0, 0, 0, 5, 'q', 'u', 'e', 'r', 'y'))
+	f.Add(header(0))
+	f.Fuzz(func(t *testing.T, stream []byte) {
+		s := NewServer(fuzzConfig(t))
+		client, server, err := socketPair()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		c := conns{max: 1}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			s.serveSSHConn(c.admit(server, Peer{}))
+		}()
+		go func() {
+			client.Write(stream)
+			client.(*net.UnixConn).CloseWrite()
+		}()
+		sent := 0
+		for rest := stream; len(rest) > 4; sent++ {
+			n := int(binary.BigEndian.Uint32(rest))
+			if n == 0 || n > len(rest)-4 {
+				break
+			}
+			rest = rest[4+n:]
+		}
+		for answers := 0; ; answers++ {
+			a, err := readFrame(t.Context(), client, newBudget(1<<20))
+			if err != nil {
+				break
+			}
+			if answers >= sent {
+				t.Fatalf("%d messages, answer %d is %d %x", sent, answers, a.kind, a.body)
+			}
+		}
+		<-done
+	})
+}
