@@ -10,8 +10,10 @@ package main
 import (
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
 
 	"github.com/sealsmith/sealsmith/internal/cli"
@@ -25,8 +27,25 @@ func main() {
 	// A fixed date: the same source gives the same pages.
 	date := time.Unix(0, 0).UTC()
 	header := &doc.GenManHeader{Section: "1", Source: "sealsmith", Manual: "sealsmith manual", Date: &date}
-	if err := doc.GenManTree(cli.Command(), header, os.Args[1]); err != nil {
+	root := cli.Command()
+	indentExamples(root)
+	if err := doc.GenManTree(root, header, os.Args[1]); err != nil {
 		fmt.Fprintln(os.Stderr, "mangen:", err)
 		os.Exit(1)
+	}
+}
+
+// indentExamples makes literal blocks of what --help shows indented by two
+// spaces: the generator wants four.
+func indentExamples(c *cobra.Command) {
+	lines := strings.Split(c.Long, "\n")
+	for i, line := range lines {
+		if strings.HasPrefix(line, "  ") {
+			lines[i] = "  " + line
+		}
+	}
+	c.Long = strings.Join(lines, "\n")
+	for _, sub := range c.Commands() {
+		indentExamples(sub)
 	}
 }
