@@ -32,6 +32,7 @@ type PINs struct {
 	prompter Prompter
 	stopped  context.Context // ends every prompt
 	stop     context.CancelCauseFunc
+	places   chan struct{} // one for each prompt on the screen
 
 	mu         sync.Mutex
 	remembered map[key.ID]*rememberedPIN
@@ -51,7 +52,7 @@ type rememberedPIN struct {
 func NewPINs(p Prompter) *PINs {
 	ctx, stop := context.WithCancelCause(context.Background())
 	return &PINs{
-		prompter: p, stopped: ctx, stop: stop,
+		prompter: p, stopped: ctx, stop: stop, places: make(chan struct{}, limits.Prompts),
 		remembered: map[key.ID]*rememberedPIN{}, turns: map[key.ID]chan struct{}{},
 	}
 }
@@ -323,6 +324,12 @@ func (p *PINs) prompt(ctx context.Context, f func(ctx context.Context) error) er
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(p.stopped, func() { cancel(context.Cause(p.stopped)) })()
+	select {
+	case p.places <- struct{}{}:
+		defer func() { <-p.places }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 	err := f(ctx)
 	if err != nil && ctx.Err() != nil {
 		return context.Cause(ctx)

@@ -307,67 +307,6 @@ func TestNewPIN(t *testing.T) {
 	}
 }
 
-func TestSecrets(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var s secrets
-		defer s.wipe()
-		put := func() string {
-			t.Helper()
-			buf, err := secret.Copy([]byte("1234"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			name, err := s.put(1000, buf)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return name
-		}
-		use := func(name string, uid int) error {
-			return s.lend(name, uid)(t.Context(), func(pin []byte) error {
-				if string(pin) != "1234" {
-					t.Errorf("lent %q", pin)
-				}
-				return nil
-			})
-		}
-		waiting := func() int {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			return len(s.waiting)
-		}
-		name := put()
-		if err := use(name, 0); !errors.Is(err, key.ErrUsage) {
-			t.Errorf("another user: %v", err)
-		}
-		if err := use(name, 1000); err != nil {
-			t.Errorf("first use: %v", err)
-		}
-		if err := use(name, 1000); !errors.Is(err, key.ErrUsage) {
-			t.Errorf("second use: %v", err)
-		}
-		name = put()
-		time.Sleep(limits.SecretLife - time.Second)
-		if waiting() != 1 {
-			t.Error("forgotten too early")
-		}
-		time.Sleep(2 * time.Second)
-		if err := use(name, 1000); !errors.Is(err, key.ErrUsage) || waiting() != 0 {
-			t.Errorf("too late: %v", err)
-		}
-		for range limits.Secrets {
-			put()
-		}
-		buf, err := secret.Copy([]byte("1234"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := s.put(1000, buf); !errors.Is(err, key.ErrBusy) {
-			t.Errorf("one too many: %v", err)
-		}
-	})
-}
-
 // TestPINThroughTheAgent: one prompt, which says what it is for, then none.
 func TestPINThroughTheAgent(t *testing.T) {
 	h := start(t, nil)
@@ -380,7 +319,31 @@ func TestPINThroughTheAgent(t *testing.T) {
 		}
 	}
 	asked := h.person.questions()
-	if len(asked) != 2 || asked[0].Title != "Enter the PIN of the key tpm/k." || asked[0].Facts[1] != (Fact{"File signature for", "git"}) {
+	if len(asked) != 2 || asked[0].Title != "Enter the PIN of the key tpm/k." || asked[0].Facts[2] != (Fact{"File signature for", "git"}) {
 		t.Errorf("asked %+v", asked)
 	}
+}
+
+// TestPromptsAreBounded: a flood of requests is no flood of programs.
+func TestPromptsAreBounded(t *testing.T) {
+	inBubble(t, func(t *testing.T, p *person, pins *PINs) {
+		release := make(chan struct{})
+		p.confirm = func(context.Context, Question) error { <-release; return nil }
+		for range 3 * limits.Prompts {
+			go func() {
+				if err := pins.confirm(t.Context(), Question{}); err != nil {
+					t.Error(err)
+				}
+			}()
+		}
+		synctest.Wait()
+		if n := len(p.questions()); n != limits.Prompts {
+			t.Errorf("%d prompts at once", n)
+		}
+		close(release)
+		synctest.Wait()
+		if n := len(p.questions()); n != 2*limits.Prompts {
+			t.Errorf("%d prompts afterwards", n)
+		}
+	})
 }

@@ -99,7 +99,8 @@ func (r Request) question(title string) Question {
 			q.Facts = append(q.Facts, Fact{label, value})
 		}
 	}
-	add("Key", fmt.Sprintf("%s (%s, id %s)", r.Key.Ref, r.Key.Usage, r.Key.ID.Short()))
+	add("Key", fmt.Sprintf("%s (%s)", r.Key.Ref, r.Key.Usage))
+	add("Key id", r.Key.ID.Short())
 	switch r.Form {
 	case FormUserAuth:
 		add("Log in as", r.User)

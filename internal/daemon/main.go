@@ -48,6 +48,8 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "sealsmith-agent", version.Text())
 		return 0
 	}
+	// A reader of stdout that went away must not end the agent.
+	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGHUP, os.Interrupt)
 	defer stop()
 	if err := run(ctx, f, stdout, stderr); err != nil {
@@ -60,7 +62,7 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 func parseFlags(args []string, stderr io.Writer) (*flags, error) {
 	var f flags
 	set := flag.NewFlagSet("sealsmith-agent", flag.ContinueOnError)
-	set.SetOutput(stderr)
+	set.SetOutput(io.Discard)
 	set.BoolVar(&f.foreground, "D", false, "stay in the foreground")
 	set.BoolVar(&f.debug, "d", false, "stay in the foreground and log each step")
 	set.StringVar(&f.ssh, "a", filepath.Join(xdg.Runtime(), "ssh.sock"), "`path` of the ssh-agent socket")
@@ -69,8 +71,13 @@ func parseFlags(args []string, stderr io.Writer) (*flags, error) {
 	set.StringVar(&f.config, "config", "", "configuration `file`")
 	set.StringVar(&f.logFormat, "log-format", "text", "text or json")
 	set.BoolVar(&f.version, "V", false, "print the version")
-	if err := set.Parse(args); err != nil {
+	switch err := set.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		set.SetOutput(stderr)
+		set.Usage()
 		return nil, err
+	case err != nil:
+		return nil, hint.Wrap(err, "see sealsmith-agent -h")
 	}
 	switch {
 	case f.version:

@@ -75,6 +75,9 @@ const PINPrompts = 3
 
 // Sizes around prompts.
 const (
+	// Prompts is how many may be on the screen at once, each a process: more
+	// than a person can keep apart, and no way to fill the machine.
+	Prompts = 8
 	// PromptPIN is the longest PIN that a person can type; pinentry's own
 	// limit is 2 kB, no device takes more than 64.
 	PromptPIN = 255
