@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"sync"
@@ -17,6 +19,7 @@ import (
 
 	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/internal/keytest"
+	"github.com/sealsmith/sealsmith/internal/testenv"
 	"github.com/sealsmith/sealsmith/key"
 )
 
@@ -321,5 +324,22 @@ func TestAuditFailure(t *testing.T) {
 	}
 	if s, err := k.SignSSHSIG(t.Context(), "git", "sha256", make([]byte, 32)); s != nil || err == nil || len(hint.Of(err)) == 0 {
 		t.Errorf("got %x, %v", s, err)
+	}
+}
+
+// TestSpecNamesEveryCode: the contract and the table agree.
+func TestSpecNamesEveryCode(t *testing.T) {
+	spec, err := os.ReadFile(filepath.Join(testenv.Root(), "docs", "spec", "control-api.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := map[string]int{codePIN: 403, codeLockout: 503, codeInternal: 500, codeNoEndpoint: 404}
+	for _, c := range codes {
+		rows[c.code] = c.status
+	}
+	for code, status := range rows {
+		if row := fmt.Sprintf("| `%s` | %d |", code, status); !strings.Contains(string(spec), row) {
+			t.Errorf("the specification has no row %q", row)
+		}
 	}
 }

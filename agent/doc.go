@@ -13,12 +13,12 @@
 // # Trust
 //
 // Who can connect runs under our uid or is root, which the kernel tells;
-// everything that a peer sends is hostile all the same.
-// Such a peer can have signed what the keys without confirmation allow, make and
-// delete keys, show prompts with words of its own (quoted, and kept apart from
-// the facts), and keep the agent busy within the limits of internal/limits. It
-// cannot get at a private key or a remembered PIN, have anything unrecognised
-// signed by a key that is not of usage digest, end the process, or make it use
-// memory without bound. Who waits with a program of its own until the person
-// types a PIN is not stopped here.
+// everything that a peer sends is hostile all the same. Such a peer can have
+// signed what the keys without confirmation allow, make and delete keys, show
+// prompts with words of its own (quoted, and kept apart from the facts), and keep
+// the agent busy within the limits of internal/limits. It cannot get at a private
+// key or a remembered PIN, have anything unrecognised signed by a key that is not
+// of usage digest, end the process, or make it use memory without bound. Who
+// waits with a program of its own until the person types a PIN is not stopped
+// here.
 package agent

@@ -76,17 +76,22 @@ func (s *Server) serveSSHConn(c *conn) {
 			if !ok {
 				return
 			}
-			answer, err := client.handle(ctx, f)
-			f.release()
-			if err == nil {
-				err = writeFrame(c, answer)
-			}
-			if err != nil {
+			if err := client.serve(ctx, f); err != nil {
 				s.config.Log.Debug("connection closed", logx.Peer, c.peer.PID, logx.Err, err)
 				return
 			}
 		}
 	}
+}
+
+// serve answers one message and gives its memory back.
+func (c *sshConn) serve(ctx context.Context, f frame) error {
+	defer f.release()
+	answer, err := c.handle(ctx, f)
+	if err != nil {
+		return err
+	}
+	return writeFrame(c.conn, answer)
 }
 
 // readFrames reads ahead by one message, which is how the end of a connection is
