@@ -287,16 +287,16 @@ func TestNew(t *testing.T) {
 	for _, c := range []struct {
 		name, setting string
 		env           map[string]string
-		want          Prompter
+		want          Prompter // nil: nobody
 	}{
-		{"nothing", "", nil, nobody{}},
+		{"nothing", "", nil, nil},
 		{"setting", "/opt/pinentry", nil, &assuanPrompter{"/opt/pinentry"}},
 		{"X11", "", map[string]string{"DISPLAY": ":0", "SSH_ASKPASS": "/a"}, &assuanPrompter{pinentry}},
 		{"Wayland", "", map[string]string{"WAYLAND_DISPLAY": "wayland-0"}, &assuanPrompter{pinentry}},
 		{"terminal", "", map[string]string{"GPG_TTY": "/dev/tty1"}, &assuanPrompter{pinentry}},
 		{"no pinentry", "", map[string]string{"DISPLAY": ":0", "PATH": "/nonexistent", "SSH_ASKPASS": "/a"}, &askpass{"/a"}},
 		{"askpass", "", map[string]string{"SSH_ASKPASS": "/a"}, &askpass{"/a"}},
-		{"askpass never", "", map[string]string{"SSH_ASKPASS": "/a", "SSH_ASKPASS_REQUIRE": "never"}, nobody{}},
+		{"askpass never", "", map[string]string{"SSH_ASKPASS": "/a", "SSH_ASKPASS_REQUIRE": "never"}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Setenv("PATH", dir)
@@ -307,7 +307,7 @@ func TestNew(t *testing.T) {
 				t.Setenv("PATH", path)
 			}
 			got := New(c.setting)
-			same := got == c.want
+			_, same := got.(nobody)
 			switch want := c.want.(type) {
 			case *assuanPrompter:
 				g, ok := got.(*assuanPrompter)
@@ -321,11 +321,15 @@ func TestNew(t *testing.T) {
 			}
 		})
 	}
-	err := nobody{}.Confirm(t.Context(), question)
-	if _, pinErr := (nobody{}).PIN(t.Context(), question); !errors.Is(err, ErrUnavailable) || !errors.Is(pinErr, ErrUnavailable) {
+}
+
+func TestNobody(t *testing.T) {
+	n := Nobody("nobody is there", "find somebody")
+	err := n.Confirm(t.Context(), question)
+	if _, pinErr := n.PIN(t.Context(), question); !errors.Is(err, ErrUnavailable) || !errors.Is(pinErr, ErrUnavailable) {
 		t.Errorf("nobody answered %v, %v", err, pinErr)
 	}
-	if len(hint.Of(err)) == 0 {
-		t.Error("no advice")
+	if got := hint.Of(err); len(got) != 1 || got[0] != "find somebody" {
+		t.Errorf("hints %q", got)
 	}
 }
