@@ -229,7 +229,12 @@ func TestErrorsTravel(t *testing.T) {
 			t.Errorf("recovery %v came back as %+v", recovery, got)
 		}
 	}
-	_, w := encodeError(errors.New("plain"))
+	_, w := encodeError(&key.KeyError{Ref: key.Ref{Backend: "tpm", Name: "torn"}, Err: hint.Wrap(errors.New("torn file"), "do this")})
+	var unreadable *key.KeyError
+	if got := roundTrip(t, w).decode(); !errors.As(got, &unreadable) || unreadable.Ref.Name != "torn" || got.Error() != "torn file" || len(hint.Of(got)) != 1 {
+		t.Errorf("unreadable key came back as %v", got)
+	}
+	_, w = encodeError(errors.New("plain"))
 	if got := roundTrip(t, w).decode(); got.Error() != "plain" || errors.Unwrap(got) != nil {
 		t.Errorf("plain came back as %v", got)
 	}
@@ -333,7 +338,7 @@ func TestSpecNamesEveryCode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows := map[string]int{codePIN: 403, codeLockout: 503, codeInternal: 500, codeNoEndpoint: 404}
+	rows := map[string]int{codePIN: 403, codeLockout: 503, codeUnreadable: 500, codeInternal: 500, codeNoEndpoint: 404}
 	for _, c := range codes {
 		rows[c.code] = c.status
 	}

@@ -16,6 +16,7 @@ var ErrNoAgent = errors.New("no agent answers")
 const (
 	codePIN        = "wrong_pin"
 	codeLockout    = "locked_out"
+	codeUnreadable = "unreadable"
 	codeInternal   = "internal"
 	codeNoEndpoint = "no_endpoint"
 )
@@ -44,6 +45,7 @@ type wireError struct {
 	Code            string   `json:"code"`
 	Message         string   `json:"message"`
 	Hints           []string `json:"hints,omitempty"`
+	Ref             string   `json:"ref,omitempty"`              // of unreadable: the key that is meant
 	TriesLeft       *int     `json:"tries_left,omitempty"`       // of wrong_pin, if known
 	RecoverySeconds *int64   `json:"recovery_seconds,omitempty"` // of locked_out, if known
 }
@@ -61,6 +63,10 @@ func encodeError(err error) (status int, w wireError) {
 		seconds := int64(lockout.Recovery / time.Second)
 		w.RecoverySeconds = &seconds
 	}
+	var unreadable *key.KeyError
+	if errors.As(err, &unreadable) {
+		w.Ref = unreadable.Ref.String()
+	}
 	return status, w
 }
 
@@ -72,7 +78,10 @@ func codeOf(err error) string {
 func classOf(err error) (status int, code string) {
 	var pin *key.PINError
 	var lockout *key.LockoutError
+	var unreadable *key.KeyError
 	switch {
+	case errors.As(err, &unreadable):
+		return http.StatusInternalServerError, codeUnreadable
 	case errors.As(err, &pin):
 		return http.StatusForbidden, codePIN
 	case errors.As(err, &lockout):
@@ -115,6 +124,12 @@ func (w wireError) decode() error {
 			lockout.Recovery = time.Duration(*w.RecoverySeconds) * time.Second
 		}
 		e.class = lockout
+	case codeUnreadable:
+		ref, err := key.ParseRef(w.Ref)
+		if err != nil {
+			break // it stands in the way of every name
+		}
+		return &key.KeyError{Ref: ref, Err: hint.Wrap(e, w.Hints...)}
 	}
 	for _, c := range codes {
 		if w.Code == c.code {
