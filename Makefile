@@ -31,17 +31,26 @@ setup: ## install the programs that the demo and the tests talk to
 tools: ## build cosign, a registry and the checkers into bin/tools
 	@scripts/tools
 
-.PHONY: build
-build: ## build the programs into bin
+.PHONY: programs
+programs:
 	@$(BUILD) -o bin/ ./cmd/...
 
+.PHONY: build
+build: programs ## build the programs, man pages and shell completions into bin
+	@mkdir -p bin/man bin/completions
+	@$(GO) run ./internal/mangen bin/man
+	@cp docs/man/*.1 bin/man/
+	@bin/sealsmith completion bash > bin/completions/sealsmith
+	@bin/sealsmith completion zsh > bin/completions/_sealsmith
+	@bin/sealsmith completion fish > bin/completions/sealsmith.fish
+
 .PHONY: demo
-demo: setup build ## the whole job end to end on a software TPM
+demo: setup programs ## the whole job end to end on a software TPM
 	@scripts/tools registry
 	@CERT_STORE='$(CERT_STORE)' scripts/demo
 
 .PHONY: test
-test: setup tools build ## all tests
+test: setup tools ## all tests
 	SEALSMITH_REQUIRE='$(SEALSMITH_REQUIRE)' $(GO) test ./...
 	$(if $(CERT_STORE),$(GO) test ./bundle/realtest -certs '$(abspath $(CERT_STORE))',@echo 'no certificate store: the tests of the real bundles are left out')
 
@@ -67,16 +76,17 @@ bench: ## figures as ratios: make bench BENCH=agent/
 	@$(GO) test -c -o bin/bench.test ./internal/bench
 	@cd internal/bench && ../../bin/bench.test -figures '$(BENCH)' | sed '/^PASS$$/d'
 
+# Only copies, so that root needs no Go: run `make build` first.
+SHARE := $(DESTDIR)$(PREFIX)/share
 .PHONY: install
-install: build ## install the programs, man pages and shell completions below PREFIX
-	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/share/man/man1'
+install: ## install what `make build` made below PREFIX (/usr/local)
+	@test -x bin/sealsmith -a -d bin/man || { echo 'install: error: nothing is built' >&2; echo 'install: hint: run make build first' >&2; exit 1; }
+	install -d '$(DESTDIR)$(PREFIX)/bin' '$(SHARE)/man/man1' '$(SHARE)/bash-completion/completions' '$(SHARE)/zsh/site-functions' '$(SHARE)/fish/vendor_completions.d'
 	install -m 755 bin/sealsmith bin/sealsmith-agent '$(DESTDIR)$(PREFIX)/bin/'
-	$(GO) run ./internal/mangen '$(DESTDIR)$(PREFIX)/share/man/man1'
-	install -m 644 docs/man/sealsmith-agent.1 '$(DESTDIR)$(PREFIX)/share/man/man1/'
-	install -d '$(DESTDIR)$(PREFIX)/share/bash-completion/completions' '$(DESTDIR)$(PREFIX)/share/zsh/site-functions' '$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d'
-	bin/sealsmith completion bash > '$(DESTDIR)$(PREFIX)/share/bash-completion/completions/sealsmith'
-	bin/sealsmith completion zsh > '$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_sealsmith'
-	bin/sealsmith completion fish > '$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/sealsmith.fish'
+	install -m 644 bin/man/*.1 '$(SHARE)/man/man1/'
+	install -m 644 bin/completions/sealsmith '$(SHARE)/bash-completion/completions/'
+	install -m 644 bin/completions/_sealsmith '$(SHARE)/zsh/site-functions/'
+	install -m 644 bin/completions/sealsmith.fish '$(SHARE)/fish/vendor_completions.d/'
 
 .PHONY: clean
 clean: ## remove what was built

@@ -73,13 +73,17 @@ func (k *remoteKey) sign(ctx context.Context, b signRequestBody) ([]byte, error)
 	return answer.Signature, err
 }
 
-// remoteSigner is a key of usage digest.
-type remoteSigner struct{ remoteKey }
+// remoteSigner is a key of usage digest. It is no [key.StructuredSigner]: the
+// agent signs nothing else with such a key.
+type remoteSigner struct{ key remoteKey }
 
 var _ key.Signer = (*remoteSigner)(nil)
 
+// Info implements [key.Signer].
+func (k *remoteSigner) Info() key.Info { return k.key.info }
+
 // Public implements [crypto.Signer].
-func (k *remoteSigner) Public() crypto.PublicKey { return k.info.Public }
+func (k *remoteSigner) Public() crypto.PublicKey { return k.key.info.Public }
 
 // Sign implements [crypto.Signer].
 func (k *remoteSigner) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
@@ -98,8 +102,8 @@ func (k *remoteSigner) SignContext(ctx context.Context, digest []byte, opts cryp
 			return nil, fmt.Errorf("PSS salt of %d bytes: %w", pss.SaltLength, key.ErrUnsupported)
 		}
 		b.Scheme = schemeRSAPSS
-	case k.info.Algorithm.RSA():
+	case k.key.info.Algorithm.RSA():
 		b.Scheme = schemeRSAPKCS1
 	}
-	return k.sign(ctx, b)
+	return k.key.sign(ctx, b)
 }

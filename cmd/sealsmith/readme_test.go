@@ -41,9 +41,9 @@ func TestREADME(t *testing.T) {
 	)
 	commands := consoleCommands(t, filepath.Join(testenv.Root(), "README.md"))
 	var script strings.Builder
-	script.WriteString("set -euo pipefail\n")
+	script.WriteString("set -veuo pipefail\n") // -v says which command failed
 	for _, command := range commands {
-		fmt.Fprintf(&script, "echo %q >&2\n%s\n", "$ "+command, places.Replace(command))
+		fmt.Fprintln(&script, places.Replace(command))
 	}
 	// A release key asks: the reader says yes.
 	w.env = append(w.env, "SSH_ASKPASS=/bin/true")

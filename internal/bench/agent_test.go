@@ -40,7 +40,7 @@ func TestAgent(t *testing.T) {
 			s := newSetting(t, c.alg)
 			ours := func() float64 { return s.signatures(t, c.clients) }
 			raw := func() float64 { return s.rawSignatures(t, c.alg) }
-			value, _, ratio := inTurns(ours, raw)
+			value, ratio := inTurns(ours, raw)
 			printFigure(name, value, "signatures/s", "TPM2_Sign on a loaded key", ratio)
 		})
 	}

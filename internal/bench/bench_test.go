@@ -45,7 +45,8 @@ func wanted(t *testing.T, name string) {
 	}
 }
 
-// printFigure prints one line: name, value, unit, what it is compared with, ratio.
+// printFigure prints one line: name, value, unit, what it is compared with, and
+// the ratio: 1 is as good as that, more is better.
 func printFigure(name string, value float64, unit, versus string, ratio float64) {
 	fmt.Printf("%s\t%.4g\t%s\t%s\t%.3f\n", name, value, unit, versus, ratio)
 }
@@ -64,12 +65,12 @@ func seconds(f func()) float64 {
 }
 
 // inTurns measures ours and the other, one after the other, and returns the
-// medians and the median of the rounds' own ratios.
-func inTurns(ours, other func() float64) (value, reference, ratio float64) {
-	var values, references, ratios []float64
+// median of ours and the median of the rounds' ratios, ours to the other.
+func inTurns(ours, other func() float64) (value, ratio float64) {
+	var values, ratios []float64
 	for range rounds {
 		r, v := other(), ours()
-		values, references, ratios = append(values, v), append(references, r), append(ratios, v/r)
+		values, ratios = append(values, v), append(ratios, v/r)
 	}
-	return median(values), median(references), median(ratios)
+	return median(values), median(ratios)
 }

@@ -42,8 +42,8 @@ func TestImagePush(t *testing.T) {
 			pipeline(t, crane, fmt.Sprintf("%s/theirs%d", registry, round), dir, platforms, programs)
 		})
 	}
-	value, _, ratio := inTurns(ours, theirs)
-	printFigure(name, value, "s", "tar, gzip -6 and crane", ratio)
+	value, ratio := inTurns(ours, theirs)
+	printFigure(name, value, "s", "tar, gzip -6 and crane", 1/ratio)
 }
 
 func push(t *testing.T, ref string, platforms, programs []string) {

@@ -20,7 +20,7 @@ func (a *app) agentStatus() *cobra.Command {
 			if a.direct {
 				return usageError(errors.New("--direct does without the agent"))
 			}
-			socket := a.controlSocket()
+			socket, _ := a.controlSocket()
 			client, err := agent.Dial(cmd.Context(), socket)
 			if err != nil {
 				return err

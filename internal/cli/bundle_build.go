@@ -94,7 +94,7 @@ func (a *app) runBundleBuild(ctx context.Context, f bundleBuildFlags) error {
 		return err
 	}
 	for _, finding := range out.Findings {
-		a.say("sealsmith: warning: %s", finding)
+		a.say("sealsmith: %s", finding)
 	}
 	return a.writeBundles(f, out)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sealsmith/sealsmith/bundle"
 	"github.com/sealsmith/sealsmith/internal/atomicfile"
+	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/key"
 	"github.com/sealsmith/sealsmith/sign"
 	"github.com/sealsmith/sealsmith/verify"
@@ -55,9 +56,14 @@ func (a *app) signRelease(ctx context.Context, dir, keyRef, namespace string) er
 		return err
 	}
 	defer done()
+	structured, ok := k.(key.StructuredSigner)
+	if !ok {
+		return hint.Wrap(fmt.Errorf("sign %s with %s: a key of usage %s makes no SSHSIG: %w", dir, k.Info().Ref, k.Info().Usage, key.ErrNotAllowed),
+			"use a key of usage artifact")
+	}
 	a.warnCosign(k.Info())
 
-	sshsig, err := sign.SSH(ctx, k, namespace, bytes.NewReader(sums))
+	sshsig, err := sign.SSH(ctx, structured, namespace, bytes.NewReader(sums))
 	if err != nil {
 		return err
 	}

@@ -66,6 +66,8 @@ It prints the name of the image with its digest, which is what to sign and to ru
 	c.MarkFlagsMutuallyExclusive("push", "output")
 	c.MarkFlagsOneRequired("binary", "go")
 	c.MarkFlagsMutuallyExclusive("binary", "go")
+	c.MarkFlagsMutuallyExclusive("binary", "platform")
+	c.MarkFlagsMutuallyExclusive("binary", "ldflags")
 	return c
 }
 
@@ -79,7 +81,14 @@ func (a *app) runImageBuild(ctx context.Context, f imageBuildFlags) error {
 	if err != nil {
 		return err
 	}
-	options := oci.BuildOptions{Labels: f.labels, Entrypoint: []string{inputs[0].Files[0].Path}}
+	entrypoint := inputs[0].Files[0].Path
+	for _, in := range inputs {
+		if other := in.Files[0].Path; other != entrypoint {
+			return hint.Wrap(usageError(fmt.Errorf("the programs of %s and %s have different names: %s and %s",
+				inputs[0].Platform, in.Platform, entrypoint, other)), "give --entrypoint, the one place of both in the image")
+		}
+	}
+	options := oci.BuildOptions{Labels: f.labels, Entrypoint: []string{entrypoint}}
 	shared, err := parseFiles(f.files)
 	if err != nil {
 		return err
@@ -158,7 +167,7 @@ func (a *app) programs(ctx context.Context, f imageBuildFlags, temp string) ([]o
 		a.say("sealsmith: building %s for %s", f.goPackage, platform)
 		out := filepath.Join(temp, fmt.Sprint(i))
 		build := oci.GoBuildOptions{Package: f.goPackage, Platform: platform, Output: out, LDFlags: f.ldflags}
-		if _, err := oci.GoBuild(ctx, build); err != nil {
+		if err := oci.GoBuild(ctx, build); err != nil {
 			return nil, err
 		}
 		add(platform, out, filepath.Base(absolute))

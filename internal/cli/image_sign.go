@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/sealsmith/sealsmith/key"
 	"github.com/sealsmith/sealsmith/oci"
 	"github.com/sealsmith/sealsmith/provenance"
 	"github.com/sealsmith/sealsmith/sign"
@@ -71,7 +70,7 @@ func (a *app) signImage(ctx context.Context, ref, keyRef string) error {
 }
 
 // signSubject signs one manifest's digest and attaches the signature.
-func signSubject(ctx context.Context, registry *oci.Client, s oci.Subject, k key.StructuredSigner) error {
+func signSubject(ctx context.Context, registry *oci.Client, s oci.Subject, k sign.Key) error {
 	statement, err := provenance.ImageSignature(s.Digest())
 	if err != nil {
 		return err

@@ -12,8 +12,13 @@ import (
 	"github.com/sealsmith/sealsmith/verify"
 )
 
+// imageNamespace is the namespace of images in allowed signers files. Image
+// signatures name none.
+const imageNamespace = "sealsmith-image"
+
 func (a *app) imageVerify() *cobra.Command {
 	var trust trustFlags
+	var namespace string
 	c := &cobra.Command{
 		Use:   "verify IMAGE (--key FILE | --allowed-signers FILE --identity WHO)",
 		Short: "verify an image in a registry",
@@ -31,7 +36,7 @@ each signature's its own.`,
 			if err != nil {
 				return err
 			}
-			policy.Require = []verify.Format{verify.Sigstore}
+			policy.Require, policy.Namespace = []verify.Format{verify.Sigstore}, namespace
 			registry := newRegistryClient()
 			subject, err := registry.Resolve(cmd.Context(), args[0])
 			if err != nil {
@@ -45,6 +50,7 @@ each signature's its own.`,
 		},
 	}
 	trust.register(c)
+	c.Flags().StringVar(&namespace, "namespace", imageNamespace, "what an allowed signer with a namespaces option must be allowed to sign")
 	return c
 }
 

@@ -14,24 +14,25 @@ import (
 	"github.com/sealsmith/sealsmith/internal/prompt"
 	"github.com/sealsmith/sealsmith/internal/xdg"
 	"github.com/sealsmith/sealsmith/key"
+	"github.com/sealsmith/sealsmith/sign"
 )
 
-// controlSocket is where the agent is looked for.
-func (a *app) controlSocket() string {
-	if a.socket != "" {
-		return a.socket
+// controlSocket is where the agent is looked for, and whether somebody said so.
+func (a *app) controlSocket() (path string, named bool) {
+	for _, path := range []string{a.socket, os.Getenv("SEALSMITH_SOCKET")} {
+		if path != "" {
+			return path, true
+		}
 	}
-	if socket := os.Getenv("SEALSMITH_SOCKET"); socket != "" {
-		return socket
-	}
-	return filepath.Join(xdg.Runtime(), "control.sock")
+	return filepath.Join(xdg.Runtime(), "control.sock"), false
 }
 
 // keys is the way to the keys: the agent, or, without one or with --direct, the
 // same server inside this process. done ends it.
 func (a *app) keys(ctx context.Context) (client *agent.Client, done func(), err error) {
 	if !a.direct {
-		client, err = agent.Dial(ctx, a.controlSocket())
+		socket, named := a.controlSocket()
+		client, err = agent.Dial(ctx, socket)
 		if err == nil {
 			if err := a.sameDevice(ctx, client); err != nil {
 				return nil, nil, errors.Join(err, client.Close())
@@ -40,7 +41,7 @@ func (a *app) keys(ctx context.Context) (client *agent.Client, done func(), err 
 		}
 		// Without the default agent this process does the work; an agent that
 		// was named must be there.
-		if !errors.Is(err, agent.ErrNoAgent) || a.socket != "" {
+		if !errors.Is(err, agent.ErrNoAgent) || named {
 			return nil, nil, err
 		}
 	}
@@ -83,9 +84,10 @@ func (a *app) sameDevice(ctx context.Context, client *agent.Client) error {
 		"restart the agent with that device, or use --direct")
 }
 
-// signer finds the key to sign with. subject is what prompts quote as our word
+// signer finds the key to sign with: a [key.StructuredSigner], or a [key.Signer]
+// if it is a key that signs any digest. subject is what prompts quote as our word
 // for what is signed.
-func (a *app) signer(ctx context.Context, text, subject string) (k key.StructuredSigner, done func(), err error) {
+func (a *app) signer(ctx context.Context, text, subject string) (k sign.Key, done func(), err error) {
 	ref, err := key.ParseRef(text)
 	if err != nil {
 		return nil, nil, err
@@ -94,9 +96,21 @@ func (a *app) signer(ctx context.Context, text, subject string) (k key.Structure
 	if err != nil {
 		return nil, nil, err
 	}
-	if k, err = client.Key(ctx, ref, subject); err != nil {
+	k, err = findSigner(ctx, client, ref, subject)
+	if err != nil {
 		done()
 		return nil, nil, err
 	}
 	return k, done, nil
+}
+
+func findSigner(ctx context.Context, client *agent.Client, ref key.Ref, subject string) (sign.Key, error) {
+	k, err := client.Key(ctx, ref, subject)
+	if err != nil {
+		return nil, err
+	}
+	if k.Info().Usage == key.Digest {
+		return client.Signer(ctx, ref, subject)
+	}
+	return k, nil
 }

@@ -68,8 +68,9 @@ func readPIN(fd int) (*secret.Buffer, error) {
 	if fd < 0 {
 		return nil, usageError(fmt.Errorf("--pin-fd %d is no file descriptor", fd))
 	}
-	f := os.NewFile(uintptr(fd), "PIN")
-	if fd > 2 {
+	f := os.Stdin
+	if fd != 0 {
+		f = os.NewFile(uintptr(fd), "PIN")
 		defer f.Close()
 	}
 	pin, err := secret.Read(&lineReader{r: f}, limits.SecretOctets)

@@ -5,6 +5,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/sealsmith/sealsmith/bundle"
 	"github.com/sealsmith/sealsmith/internal/limits"
@@ -58,21 +59,30 @@ func readRelease(dir string) (*releaseFolder, error) {
 	return r, nil
 }
 
-// readIn reads a regular file of the folder, following no link out of it.
+// readIn reads a regular file of the folder. A link is none, nor is a pipe, which
+// would make us wait for ever.
 func readIn(root *os.Root, name string, limit int64) ([]byte, error) {
-	f, err := root.Open(name)
+	info, err := root.Lstat(name)
 	if err != nil {
 		return nil, fmt.Errorf("read %.200q: %w", name, err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
 	}
 	if !info.Mode().IsRegular() {
 		return nil, refused(verify.ExtraFile, "%.200q is no regular file", name)
 	}
-	return readAll(f, name, limit)
+	if info.Size() > limit {
+		return nil, refused(verify.Malformed, "%.200q has %d bytes, more than %d", name, info.Size(), limit)
+	}
+	// O_NONBLOCK: if it became a pipe meanwhile, this does not wait.
+	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, fmt.Errorf("read %.200q: %w", name, err)
+	}
+	defer f.Close()
+	data, err := readAll(f, name, limit)
+	if err != nil {
+		return nil, &verify.Refusal{Reason: verify.ChangedFile, Err: err}
+	}
+	return data, nil
 }
 
 // releaseLimit is the largest size of a release's file, or 0 for a name that no
@@ -108,7 +118,8 @@ func bundleNames() []string {
 	return names
 }
 
-// checkFiles compares both bundles with SHA256SUMS and returns what it checked.
+// checkFiles compares both bundles with SHA256SUMS, reads them whole, and returns
+// what it checked.
 func (r *releaseFolder) checkFiles() ([]string, error) {
 	data, err := r.file(bundle.SumsName)
 	if err != nil {
@@ -119,7 +130,8 @@ func (r *releaseFolder) checkFiles() ([]string, error) {
 		return nil, refused(verify.ChangedFile, "%w", err)
 	}
 	var checks []string
-	for _, name := range bundleNames() {
+	for _, kind := range bundle.Kinds() {
+		name := kind.FileName()
 		data, err := r.file(name)
 		if err != nil {
 			return nil, err
@@ -127,7 +139,16 @@ func (r *releaseFolder) checkFiles() ([]string, error) {
 		if err := sums.Check(name, data); err != nil {
 			return nil, refused(verify.ChangedFile, "%w", err)
 		}
-		checks = append(checks, name+" has the digest that SHA256SUMS names")
+		b, err := bundle.Parse(data)
+		if err != nil {
+			return nil, refused(verify.Malformed, "%s: %w", name, err)
+		}
+		if b.Header().Kind != kind {
+			return nil, refused(verify.Malformed, "%s holds %s", name, b.Header().Kind)
+		}
+		checks = append(checks,
+			name+" has the digest that SHA256SUMS names",
+			fmt.Sprintf("%s is a well-formed bundle of %d %s, dated %s", name, len(b.Certificates()), kind, b.Header().Date))
 	}
 	return checks, nil
 }

@@ -35,7 +35,7 @@ type Config struct {
 	// whole path. The default is the pinentry on PATH if there is a display
 	// or GPG_TTY is set, then SSH_ASKPASS.
 	Pinentry string `yaml:"pinentry"`
-	// Keys are rules for keys, by their whole ID as `sealsmith key list`
+	// Keys are rules for keys, by their whole ID as `sealsmith key show NAME`
 	// prints it.
 	Keys map[string]Key `yaml:"keys"`
 }
@@ -114,7 +114,7 @@ func Parse(data []byte) (*Config, error) {
 	for id, k := range f.Keys {
 		if !idGrammar.MatchString(id) {
 			return nil, hint.Wrap(at(k.Line, fmt.Errorf("%.80q is not the ID of a key", id)),
-				"write all 64 digits, as printed by: sealsmith key list")
+				"write all 64 digits, as printed by: sealsmith key show NAME")
 		}
 		for _, namespace := range k.Value.Namespaces {
 			if err := sshsig.CheckNamespace(namespace); err != nil {

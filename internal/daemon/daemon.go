@@ -22,7 +22,9 @@ import (
 	"github.com/sealsmith/sealsmith/agent"
 	"github.com/sealsmith/sealsmith/internal/config"
 	"github.com/sealsmith/sealsmith/internal/hint"
+	"github.com/sealsmith/sealsmith/internal/logx"
 	"github.com/sealsmith/sealsmith/internal/prompt"
+	"github.com/sealsmith/sealsmith/internal/secret"
 	"github.com/sealsmith/sealsmith/internal/xdg"
 	"github.com/sealsmith/sealsmith/key"
 	"github.com/sealsmith/sealsmith/tpm"
@@ -52,8 +54,15 @@ type Daemon struct {
 	audit  *agent.AuditLog
 }
 
-// New makes the agent. Whoever calls it must call [Daemon.Close].
+// New makes the agent, and hardens this process, which holds PINs from now on.
+// Whoever calls it must call [Daemon.Close].
 func New(o Options) (*Daemon, error) {
+	if err := harden(); err != nil {
+		return nil, err
+	}
+	secret.OnUnlocked(func(err error) {
+		o.Log.Warn("PINs may be written to swap space: memory cannot be locked", logx.Err, err)
+	})
 	c, err := config.Load(o.Config)
 	if err != nil {
 		return nil, err

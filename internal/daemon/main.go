@@ -16,7 +16,6 @@ import (
 	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/internal/logx"
-	"github.com/sealsmith/sealsmith/internal/secret"
 	"github.com/sealsmith/sealsmith/internal/sockets"
 	"github.com/sealsmith/sealsmith/internal/version"
 	"github.com/sealsmith/sealsmith/internal/xdg"
@@ -52,6 +51,8 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGHUP, os.Interrupt)
 	defer stop()
+	// The second signal ends an agent that does not heed the first.
+	context.AfterFunc(ctx, stop)
 	if err := run(ctx, f, stdout, stderr); err != nil {
 		printError(stderr, err)
 		return exitFailed
@@ -99,12 +100,6 @@ func run(ctx context.Context, f *flags, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := harden(); err != nil {
-		return err
-	}
-	secret.OnUnlocked(func(err error) {
-		log.Warn("PINs may be written to swap space: memory cannot be locked", logx.Err, err)
-	})
 	d, err := New(Options{Config: f.config, TPM: f.tpm, Log: log, Notice: func(text string) { log.Warn(text) }})
 	if err != nil {
 		return err
@@ -132,7 +127,7 @@ func (d *Daemon) serve(ctx context.Context, f *flags, stdout io.Writer, log *slo
 	go func() { failed <- d.server.ServeControl(control) }()
 	// The lines of ssh-agent -D, for those who eval them.
 	if _, err := fmt.Fprintf(stdout, "SSH_AUTH_SOCK=%s; export SSH_AUTH_SOCK;\necho Agent pid %d;\n", shellQuote(f.ssh), os.Getpid()); err != nil {
-		return err
+		log.Warn("nobody reads where the sockets are", logx.Err, err)
 	}
 	log.Info("agent started", logx.Device, d.device.String(), "ssh", f.ssh, "control", f.control, "version", version.Text())
 	select {
