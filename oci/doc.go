@@ -15,9 +15,8 @@
 // # Trust
 //
 // The files and options of [Build] are the caller's own. Everything that a
-// registry answers is hostile, and so is a layout folder: sizes, counts, times
-// and redirects are bounded, manifests are parsed strictly, and every digest is
-// computed again. Who controls a registry can refuse service, hide artifacts or
+// registry answers is hostile: sizes, counts, times and redirects are bounded,
+// manifests are parsed strictly, and every digest is computed again. Who controls a registry can refuse service, hide artifacts or
 // images, and say which image a tag means; it cannot make an image or artifact
 // pass under another digest, exhaust memory, or receive credentials meant for
 // another host. Whether an attached artifact means anything is for the caller to

@@ -3,17 +3,13 @@ package oci
 import (
 	"bytes"
 	"context"
+	"debug/buildinfo"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
-	"runtime/debug"
-	"slices"
 	"strings"
 	"testing"
-
-	"github.com/sealsmith/sealsmith/internal/testenv"
 )
 
 // program writes a module with a small program to a new folder.
@@ -33,20 +29,28 @@ func program(t *testing.T) string {
 	return dir
 }
 
+// TestGoBuild: what the folder or a developer's environment say does not matter.
 func TestGoBuild(t *testing.T) {
-	// What a developer's environment may say must not matter.
-	t.Setenv("GOFLAGS", "-tags=local -trimpath=false")
-	t.Setenv("GOAMD64", "v3")
-	t.Setenv("CGO_ENABLED", "1")
-	t.Setenv("GOWORK", "/nowhere/go.work")
-	platform := Platform{"linux", runtime.GOARCH, ""}
 	var first []byte
-	for i := range 2 {
+	for _, env := range []map[string]string{
+		{"GOFLAGS": ""},
+		{
+			"GOFLAGS": "-tags=local -trimpath=false -buildvcs=true", "GOAMD64": "v3", "GOARM64": "v9.0",
+			"CGO_ENABLED": "1", "GOWORK": "/nowhere/go.work", "GOEXPERIMENT": "jsonv2", "GOFIPS140": "latest",
+		},
+	} {
+		for name, value := range env {
+			t.Setenv(name, value)
+		}
 		dir := program(t)
 		output := filepath.Join(t.TempDir(), "app")
-		info, err := GoBuild(t.Context(), GoBuildOptions{
-			Dir: dir, Package: "./cmd/app", Platform: platform, Output: output, LDFlags: "-s -w",
+		err := GoBuild(t.Context(), GoBuildOptions{
+			Dir: dir, Package: "./cmd/app", Platform: Platform{"linux", runtime.GOARCH, ""}, Output: output, LDFlags: "-s -w",
 		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		info, err := buildinfo.ReadFile(output)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -55,7 +59,8 @@ func TestGoBuild(t *testing.T) {
 			settings[s.Key] = s.Value
 		}
 		for key, want := range map[string]string{
-			"-trimpath": "true", "-ldflags": "", "CGO_ENABLED": "0", "GOOS": "linux", "GOARCH": runtime.GOARCH, "-tags": "", "vcs.revision": "",
+			"-trimpath": "true", "-ldflags": "", "-tags": "", "vcs": "", "CGO_ENABLED": "0",
+			"GOOS": "linux", "GOARCH": runtime.GOARCH, "GOEXPERIMENT": "", "GOFIPS140": "",
 		} {
 			if got := settings[key]; got != want {
 				t.Errorf("%s is %q, want %q", key, got, want)
@@ -68,48 +73,10 @@ func TestGoBuild(t *testing.T) {
 		if bytes.Contains(binary, []byte(dir)) {
 			t.Error("the program names the folder it was built in")
 		}
-		if i == 0 {
+		if first == nil {
 			first = binary
 		} else if !bytes.Equal(first, binary) {
-			t.Error("two folders give two programs")
-		}
-	}
-}
-
-// TestGoBuildRecordsTheCommit although the environment says not to.
-func TestGoBuildRecordsTheCommit(t *testing.T) {
-	git := testenv.Need(t, testenv.Git)
-	t.Setenv("GOFLAGS", "-buildvcs=false")
-	dir := program(t)
-	run := func(args ...string) string {
-		t.Helper()
-		cmd := exec.CommandContext(t.Context(), git, append([]string{"-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"}, args...)...)
-		cmd.Dir = dir
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			t.Fatalf("git %v: %v\n%s", args, err, out)
-		}
-		return strings.TrimSpace(string(out))
-	}
-	run("init", "-q")
-	run("add", ".")
-	run("commit", "-q", "-m", "first")
-	revision := run("rev-parse", "HEAD")
-	for _, modified := range []string{"false", "true"} {
-		info, err := GoBuild(t.Context(), GoBuildOptions{
-			Dir: dir, Package: "./cmd/app", Platform: Platform{"linux", runtime.GOARCH, ""},
-			Output: filepath.Join(t.TempDir(), "app"), VCS: true,
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for key, want := range map[string]string{"vcs.revision": revision, "vcs.modified": modified} {
-			if !slices.Contains(info.Settings, debug.BuildSetting{Key: key, Value: want}) {
-				t.Errorf("%s is not %s in %v", key, want, info.Settings)
-			}
-		}
-		if err := os.WriteFile(filepath.Join(dir, "new.txt"), nil, 0o600); err != nil {
-			t.Fatal(err)
+			t.Error("another folder and environment give another program")
 		}
 	}
 }
@@ -122,17 +89,17 @@ func TestGoBuildRefuses(t *testing.T) {
 		"flag as package":  {Dir: dir, Package: "-toolexec=/bin/true", Platform: platform, Output: output},
 		"unknown platform": {Dir: dir, Package: "./cmd/app", Platform: Platform{"plan9", "amd64", ""}, Output: output},
 	} {
-		if _, err := GoBuild(t.Context(), o); !errors.Is(err, ErrUsage) {
+		if err := GoBuild(t.Context(), o); !errors.Is(err, ErrUsage) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	_, err := GoBuild(t.Context(), GoBuildOptions{Dir: dir, Package: "./cmd/bad", Platform: platform, Output: output})
+	err := GoBuild(t.Context(), GoBuildOptions{Dir: dir, Package: "./cmd/bad", Platform: platform, Output: output})
 	if err == nil || !strings.Contains(err.Error(), "nothing") {
 		t.Errorf("the compiler's message is missing: %v", err)
 	}
 	canceled, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := GoBuild(canceled, GoBuildOptions{Dir: dir, Package: "./cmd/app", Platform: platform, Output: output}); !errors.Is(err, context.Canceled) {
+	if err := GoBuild(canceled, GoBuildOptions{Dir: dir, Package: "./cmd/app", Platform: platform, Output: output}); !errors.Is(err, context.Canceled) {
 		t.Errorf("canceled: %v", err)
 	}
 }

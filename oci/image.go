@@ -69,7 +69,7 @@ type Image struct {
 	// contents are the index and all that it names, each after what it names
 	// itself, so that the index comes last.
 	contents []content
-	close    func() error
+	layers   []*layer
 }
 
 // content is one blob, manifest or index.
@@ -81,8 +81,8 @@ type content struct {
 // Digest is the digest of the index: "sha256:…".
 func (i *Image) Digest() string { return i.index().desc.Digest.String() }
 
-// Close gives back the temporary files or the folder behind the image.
-func (i *Image) Close() error { return i.close() }
+// Close removes the temporary files behind the image.
+func (i *Image) Close() error { return closeAll(i.layers) }
 
 func (i *Image) index() content { return i.contents[len(i.contents)-1] }
 
@@ -130,7 +130,7 @@ func Build(ctx context.Context, o BuildOptions) (_ *Image, err error) {
 	if err != nil {
 		return nil, err
 	}
-	image := &Image{close: func() error { return closeAll(layers) }}
+	image := &Image{layers: layers}
 	defer func() {
 		if err != nil {
 			image.Close()

@@ -122,20 +122,6 @@ func TestPushWithoutTag(t *testing.T) {
 	}
 }
 
-func TestPushFromLayout(t *testing.T) {
-	dir, digest := writeTestLayout(t)
-	image, err := OpenLayout(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer image.Close()
-	subject, err := newTestClient().Push(t.Context(), ocitest.Registry(t, true)+"/app:v1", image, nil)
-	if err != nil || subject.Digest() != digest {
-		t.Fatalf("pushed %v, %v; want %s", subject, err, digest)
-	}
-	validatePushed(t, subject)
-}
-
 // TestPushFailsBeforeTheTag: whatever fails, the tag does not name half an image.
 func TestPushFailsBeforeTheTag(t *testing.T) {
 	image := build(t, options(t))

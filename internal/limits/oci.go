@@ -24,10 +24,9 @@ const (
 	OCIReferrers = 256
 	// OCIReferrerPages ends a list whose pages never do.
 	OCIReferrerPages = 32
-	// OCIPlatforms and OCILayers bound the images of a layout that we read;
-	// the largest official image has about twenty platforms, and container
-	// runtimes stop at 127 layers.
-	OCIPlatforms, OCILayers = 64, 128
+	// OCIPlatforms is how many images an index may name: each is fetched. The
+	// largest official image has about twenty platforms.
+	OCIPlatforms = 64
 	// OCIRedirects is enough for registry, storage and a regional storage host.
 	OCIRedirects = 4
 	// OCIReference: 255 bytes for the host name, 255 for the repository, 128
