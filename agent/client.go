@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"sync"
 	"syscall"
-	"time"
 
 	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/internal/limits"
@@ -27,14 +26,11 @@ type Client struct {
 	close func() error
 }
 
-// dialTime is how long the agent may take to accept a connection.
-const dialTime = 5 * time.Second
-
 // Dial connects to the agent's control socket. The error wraps [ErrNoAgent] if
 // nobody serves it. A socket that a stranger serves is refused.
 func Dial(ctx context.Context, socket string) (*Client, error) {
 	c := newClient(func(ctx context.Context) (net.Conn, error) {
-		ctx, cancel := context.WithTimeout(ctx, dialTime)
+		ctx, cancel := context.WithTimeout(ctx, limits.AgentDial)
 		defer cancel()
 		var d net.Dialer
 		conn, err := d.DialContext(ctx, "unix", socket)
@@ -60,10 +56,9 @@ func Dial(ctx context.Context, socket string) (*Client, error) {
 func newClient(dial func(ctx context.Context) (net.Conn, error), close func() error) *Client {
 	return &Client{close: close, http: &http.Client{
 		Transport: &http.Transport{
-			DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
-			DisableCompression: true,
-			// As many as sign at once; they are local and cheap.
-			MaxIdleConnsPerHost: 64,
+			DialContext:         func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
+			DisableCompression:  true,
+			MaxIdleConnsPerHost: limits.AgentIdleConns,
 			IdleConnTimeout:     limits.ControlIdle / 2,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return errors.New("the agent redirects") },

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/internal/logx"
 	"github.com/sealsmith/sealsmith/internal/peercred"
 )
@@ -128,9 +129,6 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 }
 
-// acceptPause is how long to wait for a free descriptor.
-const acceptPause = 50 * time.Millisecond
-
 // retry says whether an error of Accept will pass.
 func (l *listener) retry(err error) bool {
 	if errors.Is(err, syscall.ECONNABORTED) {
@@ -141,7 +139,7 @@ func (l *listener) retry(err error) bool {
 	}
 	l.server.config.Log.Error("no descriptors left for connections", logx.Err, err)
 	select {
-	case <-time.After(acceptPause):
+	case <-time.After(limits.AcceptPause):
 		return true
 	case <-l.server.stopping:
 		return false

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/key"
 )
 
@@ -88,9 +89,6 @@ type Question struct {
 // Fact is a labelled value of a [Question].
 type Fact struct{ Label, Value string }
 
-// shownSubjects is how many subjects of a statement a prompt has room for.
-const shownSubjects = 4
-
 // question describes a request under a title.
 func (r Request) question(title string) Question {
 	q := Question{Title: title}
@@ -111,7 +109,7 @@ func (r Request) question(title string) Question {
 	case FormDSSE:
 		add("Statement", r.Predicate)
 		for i, subject := range r.Subjects {
-			if i == shownSubjects {
+			if i == limits.ShownSubjects {
 				add("Subject", fmt.Sprintf("and %d more", len(r.Subjects)-i))
 				break
 			}

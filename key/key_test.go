@@ -8,6 +8,7 @@ import (
 
 	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/internal/keytest"
+	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/key"
 )
 
@@ -94,7 +95,7 @@ func TestSpecValidate(t *testing.T) {
 		"usage":     func(s *key.Spec) { s.Usage = "any" },
 		"algorithm": func(s *key.Spec) { s.Algorithm = "rsa1024" },
 		"comment":   func(s *key.Spec) { s.Comment = "a\nb" },
-		"long":      func(s *key.Spec) { s.Comment = strings.Repeat("a", key.MaxComment+1) },
+		"long":      func(s *key.Spec) { s.Comment = strings.Repeat("a", limits.KeyComment+1) },
 		"not UTF-8": func(s *key.Spec) { s.Comment = "\xff" },
 		"bidi":      func(s *key.Spec) { s.Comment = "a\u202eb" },
 	}

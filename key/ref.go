@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/sealsmith/sealsmith/internal/hint"
+	"github.com/sealsmith/sealsmith/internal/limits"
 )
 
 // Ref names a key: the same text on the command line, in the configuration and
@@ -19,11 +20,8 @@ type Ref struct {
 	ID      ID     // a prefix of the ID; empty when Name is set
 }
 
-const (
-	// MaxComment is the longest comment of a key, in bytes.
-	MaxComment = 256
-	minPrefix  = 8
-)
+// minPrefix is how many digits of an ID name a key.
+const minPrefix = 8
 
 var (
 	nameGrammar    = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
@@ -88,8 +86,8 @@ func badName(name string) error {
 // checkComment keeps a comment printable: it stands in public key files, in
 // lists and in prompts.
 func checkComment(s string) error {
-	if len(s) > MaxComment {
-		return fmt.Errorf("comment of %d bytes, at most %d: %w", len(s), MaxComment, ErrUsage)
+	if len(s) > limits.KeyComment {
+		return fmt.Errorf("comment of %d bytes, at most %d: %w", len(s), limits.KeyComment, ErrUsage)
 	}
 	if !utf8.ValidString(s) {
 		return fmt.Errorf("comment is not UTF-8: %w", ErrUsage)

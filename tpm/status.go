@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/google/go-tpm/tpm2"
+
+	"github.com/sealsmith/sealsmith/internal/limits"
 )
 
 // Status is the state of a TPM. It is read without a session: something on the
@@ -31,7 +33,7 @@ type Lockout struct {
 	RecoverySeconds uint32 `json:"recovery_seconds"` // lockoutAuth's own delay after a wrong try
 }
 
-// Status asks the TPM for its state. Its errors are those of [Open].
+// Status asks the TPM for its state. Its errors are those of [Device.Do].
 func (d *Device) Status(ctx context.Context) (Status, error) {
 	var s Status
 	err := d.run(ctx, func(c *chip) error {
@@ -101,7 +103,7 @@ func (l Lockout) wait() time.Duration {
 	if l.Counter > l.MaxTries {
 		steps += uint64(l.Counter - l.MaxTries)
 	}
-	return time.Duration(min(steps*uint64(l.IntervalSeconds), 1<<31)) * time.Second
+	return time.Duration(min(steps*uint64(l.IntervalSeconds), uint64(limits.TPMLockout/time.Second))) * time.Second
 }
 
 // properties reads up to count properties from first on.
@@ -126,7 +128,7 @@ func (c *chip) properties(first tpm2.TPMPT, count uint32) (map[tpm2.TPMPT]uint32
 // handles lists the handles of first's kind, from first on.
 func (c *chip) handles(first tpm2.TPMHandle) ([]tpm2.TPMHandle, error) {
 	rsp, err := execute(c, tpm2.GetCapability{
-		Capability: tpm2.TPMCapHandles, Property: uint32(first), PropertyCount: 64,
+		Capability: tpm2.TPMCapHandles, Property: uint32(first), PropertyCount: limits.TPMHandles,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list TPM handles: %w", err)

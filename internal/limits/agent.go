@@ -12,6 +12,9 @@ const (
 	AgentFreeFrame = 4 << 10
 	// AgentFrames is the memory for larger messages of all connections.
 	AgentFrames = 16 << 20
+	// AgentIdleConns is how many idle connections a client keeps: as many as
+	// sign at once; they are local and cheap.
+	AgentIdleConns = 64
 	// AgentConnections bounds each socket: five times the load that agents
 	// are tried with, and within the usual number of descriptors.
 	AgentConnections = 1024
@@ -41,6 +44,12 @@ const (
 	Secrets = 16
 	// ClaimText is how much of a client's own words is shown or repeated.
 	ClaimText = 200
+	// ShownSubjects is how many lines a prompt has for the subjects of a
+	// statement.
+	ShownSubjects = 4
+	// Checkpoint is how much of a message is searched for the first three
+	// lines of a log's checkpoint: an origin, a number and a hash.
+	Checkpoint = 4 << 10
 )
 
 // How long clients and people may take.
@@ -48,6 +57,11 @@ const (
 	// AgentFrameTime is from the first byte of a message to its last, and
 	// for an answer to be taken.
 	AgentFrameTime = 10 * time.Second
+	// AgentDial is how long the agent may take to accept a connection.
+	AgentDial = 5 * time.Second
+	// AcceptPause is how long to wait for a free descriptor before trying
+	// again: short for a client, long for a processor.
+	AcceptPause = 50 * time.Millisecond
 	// ControlHeaderTime is for a request's header.
 	ControlHeaderTime = 5 * time.Second
 	// ControlBodyTime is for a request's body: the largest over a local
@@ -64,6 +78,9 @@ const (
 	PINLife = 8 * time.Hour
 	// PromptTime is how long a person may think.
 	PromptTime = 2 * time.Minute
+	// PromptExit is how long a program that asked may take to leave, and the
+	// pipes of a killed one to close.
+	PromptExit = time.Second
 	// AgentStop is how long commands in flight may take when the agent stops:
 	// as long as a device command.
 	AgentStop = TPMCommand

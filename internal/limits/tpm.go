@@ -25,6 +25,12 @@ const (
 	// TPMExit is how long swtpm may take to leave after its connection closed
 	// (1 ms) before it is killed.
 	TPMExit = 2 * time.Second
+	// TPMLockout is the longest wait after wrong PINs that we tell: the TPM
+	// chooses the numbers, and a Duration holds not much more.
+	TPMLockout = 1 << 31 * time.Second
+	// TPMHandles is how many handles of a kind are listed: TPMs have room for
+	// three to some dozen objects and sessions.
+	TPMHandles = 64
 	// TPMPIN is the longest PIN, in octets: a TPM takes auth values up to the
 	// size of the key's name hash, which is SHA-256.
 	TPMPIN = 32

@@ -74,7 +74,7 @@ func (p *assuanPrompter) session(ctx context.Context, q Prompt, ask func(*assuan
 	}
 	err = converse(ctx, q, out, in, ask)
 	in.Close() // tells pinentry to leave
-	grace := waitDelay
+	grace := limits.PromptExit
 	if err != nil {
 		grace = 0
 	}

@@ -16,18 +16,10 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
-	"time"
 
 	"github.com/sealsmith/sealsmith/internal/hint"
+	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/internal/xdg"
-)
-
-const (
-	// maxPath is what fits in sockaddr_un on Linux, besides the zero byte.
-	maxPath = 107
-	// dialTime is how long a socket's owner may take to answer before we say
-	// that we cannot tell.
-	dialTime = time.Second
 )
 
 // ErrInUse is a socket that another process answers on.
@@ -41,8 +33,8 @@ var umask sync.Mutex
 // the error wraps [ErrInUse]. Of several processes at once exactly one succeeds.
 // Closing the listener removes the socket.
 func Listen(path string) (net.Listener, error) {
-	if len(path) > maxPath {
-		return nil, hint.Wrap(fmt.Errorf("socket path %.200q has %d bytes, at most %d", path, len(path), maxPath),
+	if len(path) > limits.SocketPath {
+		return nil, hint.Wrap(fmt.Errorf("socket path %.200q has %d bytes, at most %d", path, len(path), limits.SocketPath),
 			"choose a shorter path, or set XDG_RUNTIME_DIR to a short one")
 	}
 	dir := filepath.Dir(path)
@@ -89,7 +81,7 @@ func removeStale(path string) error {
 	if info.Mode().Type() != fs.ModeSocket {
 		return fmt.Errorf("%s is there already and is no socket", path)
 	}
-	conn, err := net.DialTimeout("unix", path, dialTime)
+	conn, err := net.DialTimeout("unix", path, limits.SocketProbe)
 	if err == nil {
 		conn.Close()
 		return hint.Wrap(fmt.Errorf("%w: %s", ErrInUse, path), "another agent serves it; stop that one, or choose another path")

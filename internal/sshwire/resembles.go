@@ -10,6 +10,7 @@ import (
 	"golang.org/x/crypto/cryptobyte/asn1"
 
 	"github.com/sealsmith/sealsmith/internal/dsse"
+	"github.com/sealsmith/sealsmith/internal/limits"
 )
 
 // What a message must not be, beside the shapes of [Classify].
@@ -88,7 +89,7 @@ func resemblesNote(b []byte) bool {
 	if bytes.Contains(b, []byte("\n\n\u2014 ")) || bytes.HasPrefix(b, []byte("cosignature/")) {
 		return true
 	}
-	lines := strings.SplitN(string(b[:min(len(b), maxCheckpoint)]), "\n", 4)
+	lines := strings.SplitN(string(b[:min(len(b), limits.Checkpoint)]), "\n", 4)
 	if len(lines) < 4 {
 		return false
 	}
@@ -96,9 +97,6 @@ func resemblesNote(b []byte) bool {
 	hash, hashErr := base64.StdEncoding.DecodeString(lines[2])
 	return sizeErr == nil && hashErr == nil && len(hash) == 32
 }
-
-// maxCheckpoint covers the first three lines of any checkpoint.
-const maxCheckpoint = 4 << 10
 
 // cutString takes an SSH string (RFC 4251, section 5) off the front.
 func cutString(b []byte) (s, rest []byte, ok bool) {

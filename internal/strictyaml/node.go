@@ -10,10 +10,9 @@ import (
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
-)
 
-// maxDepth bounds nesting; our deepest document has five levels.
-const maxDepth = 32
+	"github.com/sealsmith/sealsmith/internal/limits"
+)
 
 // Error is a mistake in a document. Callers make their own for mistakes of
 // meaning, with the line of a [Located] value.
@@ -84,8 +83,8 @@ func checkText(data []byte) error {
 // check walks a node and allows only the part of YAML that the package takes.
 func check(n *yaml.Node, depth int) error {
 	switch {
-	case depth > maxDepth:
-		return errorAt(n, "nested deeper than %d levels", maxDepth)
+	case depth > limits.YAMLDepth:
+		return errorAt(n, "nested deeper than %d levels", limits.YAMLDepth)
 	case n.Anchor != "" || n.Kind == yaml.AliasNode:
 		return errorAt(n, "anchors and aliases are not allowed")
 	case n.Style&yaml.TaggedStyle != 0:

@@ -1,0 +1,19 @@
+package limits
+
+import "time"
+
+// Bounds of what every room stands on.
+const (
+	// KeyComment is the longest comment of a key, in bytes. Most are USER@HOST;
+	// the longest host name has 253.
+	KeyComment = 256
+	// YAMLDepth is how deep a YAML document may nest; our deepest has five
+	// levels.
+	YAMLDepth = 32
+	// SocketPath is the longest path of a unix socket, in bytes: what
+	// sockaddr_un holds on Linux, besides the zero byte.
+	SocketPath = 107
+	// SocketProbe is how long the owner of a socket may take to answer before
+	// we say that we cannot tell whether it is alive.
+	SocketProbe = time.Second
+)
