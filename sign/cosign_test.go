@@ -2,14 +2,10 @@ package sign
 
 import (
 	"bytes"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"testing"
 
 	"github.com/sealsmith/sealsmith/internal/sigtest"
-	"github.com/sealsmith/sealsmith/internal/testenv"
 	"github.com/sealsmith/sealsmith/key"
 	"github.com/sealsmith/sealsmith/provenance"
 )
@@ -17,7 +13,6 @@ import (
 // TestCosignVerifies has cosign verify what we sign, and refuse what was
 // changed. P-384 stands for the warning of [CosignWarning].
 func TestCosignVerifies(t *testing.T) {
-	program := testenv.Need(t, testenv.Cosign)
 	for _, c := range []struct {
 		algorithm key.Algorithm
 		flags     []string // without which cosign 3 fails
@@ -30,23 +25,7 @@ func TestCosignVerifies(t *testing.T) {
 		t.Run(string(c.algorithm), func(t *testing.T) {
 			t.Parallel()
 			k := sigtest.NewKey(t, c.algorithm)
-			dir := t.TempDir()
-			write := func(name string, data []byte) string {
-				path := filepath.Join(dir, name)
-				if err := os.WriteFile(path, data, 0o600); err != nil {
-					t.Fatal(err)
-				}
-				return path
-			}
-			cosign := func(args ...string) error {
-				cmd := exec.CommandContext(t.Context(), program, args...)
-				cmd.Env = []string{"HOME=" + dir}
-				out, err := cmd.CombinedOutput()
-				if err != nil {
-					t.Logf("cosign %s: %v\n%s", args[0], err, out)
-				}
-				return err
-			}
+			cosign := sigtest.NewCosign(t)
 			blob, err := Blob(t.Context(), k, bytes.NewReader(message))
 			if err != nil {
 				t.Fatal(err)
@@ -55,29 +34,31 @@ func TestCosignVerifies(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			file, changed := write("file", message), write("changed", append([]byte("x"), message...))
-			pub := write("pub.pem", sigtest.PEM(t, k.Info().Public))
-			stranger := write("stranger.pem", sigtest.PEM(t, sigtest.NewKey(t, key.P256).Info().Public))
-
-			verifyBlob := []string{"verify-blob", "--insecure-ignore-tlog", "--bundle", write("blob.json", blob)}
-			verifyStatement := []string{
-				"verify-blob-attestation", "--insecure-ignore-tlog", "--type", provenance.ImageSignatureType,
-				"--bundle", write("statement.json", envelope),
+			for name, data := range map[string][]byte{
+				"file": message, "changed": append([]byte("x"), message...),
+				"blob.json": blob, "statement.json": envelope,
+				"pub.pem":      sigtest.PEM(t, k.Info().Public),
+				"stranger.pem": sigtest.PEM(t, sigtest.NewKey(t, key.P256).Info().Public),
+			} {
+				cosign.Write(name, data)
 			}
-			for _, verify := range [][]string{verifyBlob, verifyStatement} {
-				verify := slices.Concat(verify, c.flags)
-				if err := cosign(slices.Concat(verify, []string{"--key", pub, file})...); err != nil {
+			for _, verify := range [][]string{
+				{"verify-blob", "--insecure-ignore-tlog", "--bundle", "blob.json"},
+				{"verify-blob-attestation", "--insecure-ignore-tlog", "--bundle", "statement.json", "--type", provenance.ImageSignatureType},
+			} {
+				try := func(key, file string, flags ...string) error {
+					return cosign.Run(slices.Concat(verify, flags, []string{"--key", key, file})...)
+				}
+				if try("pub.pem", "file", c.flags...) != nil {
 					t.Errorf("%s refuses the good bundle", verify[0])
 				}
-				if cosign(slices.Concat(verify, []string{"--key", pub, changed})...) == nil {
+				if try("pub.pem", "changed", c.flags...) == nil {
 					t.Errorf("%s accepts another file", verify[0])
 				}
-				if cosign(slices.Concat(verify, []string{"--key", stranger, file})...) == nil {
+				if try("stranger.pem", "file", c.flags...) == nil {
 					t.Errorf("%s accepts another key", verify[0])
 				}
-			}
-			for _, verify := range [][]string{verifyBlob, verifyStatement} {
-				if c.flags != nil && cosign(slices.Concat(verify, []string{"--key", pub, file})...) == nil {
+				if c.flags != nil && try("pub.pem", "file") == nil {
 					t.Errorf("%s needs no flags any more: CosignWarning is out of date", verify[0])
 				}
 			}

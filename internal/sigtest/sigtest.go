@@ -1,4 +1,4 @@
-// Package sigtest is the test kit for signatures: keys in software that sign
+// Package sigtest is the test kit for signatures: cosign, and keys in software that sign
 // only what they recognise, as the agent's remote keys do.
 //
 // # Trust
