@@ -5,10 +5,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-)
 
-// maxLinks is how many symbolic links are followed, as in Linux.
-const maxLinks = 40
+	"github.com/sealsmith/sealsmith/internal/limits"
+)
 
 // Outside refuses a trust file that stands in the folder that is to be checked
 // with it, or is reached over a symbolic link that does: whoever wrote the folder
@@ -38,7 +37,7 @@ func Outside(dir, path string) error {
 		if below(folder, here) {
 			break
 		}
-		if links++; links > maxLinks {
+		if links++; links > limits.Links {
 			return fmt.Errorf("trust file %.200q: too many links", path)
 		}
 		if filepath.IsAbs(target) {

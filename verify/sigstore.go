@@ -25,27 +25,6 @@ const mediaType = "application/vnd.dev.sigstore.bundle.v0.3+json"
 // Blob verifies a Sigstore bundle with a message signature over what r holds.
 // The policy must name [Sigstore]. Refusals wrap [ErrRefused].
 func (v *Verifier) Blob(bundleJSON []byte, r io.Reader) (*Result, error) {
-	return v.message(bundleJSON, func(hash crypto.Hash) ([]byte, error) {
-		h := hash.New()
-		if _, err := io.Copy(h, r); err != nil {
-			return nil, fmt.Errorf("read what was signed: %w", err)
-		}
-		return h.Sum(nil), nil
-	})
-}
-
-// Digest is [Verifier.Blob] for a file whose digest is known. The hash must be
-// the one that the signer's key signs with: SHA-256, but SHA-384 for P-384 keys.
-func (v *Verifier) Digest(bundleJSON []byte, hash crypto.Hash, digest []byte) (*Result, error) {
-	return v.message(bundleJSON, func(signed crypto.Hash) ([]byte, error) {
-		if hash != signed || len(digest) != hash.Size() {
-			return nil, fmt.Errorf("digest of %d bytes by %v, and the key signs with %v: %w", len(digest), hash, signed, key.ErrUsage)
-		}
-		return digest, nil
-	})
-}
-
-func (v *Verifier) message(bundleJSON []byte, digestOf func(crypto.Hash) ([]byte, error)) (*Result, error) {
 	s, err := v.open(bundleJSON)
 	if err != nil {
 		return nil, err
@@ -57,10 +36,11 @@ func (v *Verifier) message(bundleJSON []byte, digestOf func(crypto.Hash) ([]byte
 	if got := message.GetMessageDigest().GetAlgorithm(); got != s.details.GetProtoHashType() {
 		return nil, refuse(Malformed, "Sigstore bundle: digest by %s, and the key signs with %s", got, s.details.GetProtoHashType())
 	}
-	digest, err := digestOf(s.details.GetHashType())
-	if err != nil {
-		return nil, err
+	h := s.details.GetHashType().New()
+	if _, err := io.Copy(h, r); err != nil {
+		return nil, fmt.Errorf("read what was signed: %w", err)
 	}
+	digest := h.Sum(nil)
 	// The digest in the bundle is not signed; it only tells a changed file
 	// from a changed signature.
 	if !bytes.Equal(digest, message.GetMessageDigest().GetDigest()) {

@@ -11,6 +11,9 @@ const (
 	// AllowedSigners is the longest allowed signers or public key file:
 	// thousands of signers.
 	AllowedSigners = 1 << 20
+	// Links is how many symbolic links are followed to a trust file, as in
+	// Linux: links may make a circle.
+	Links = 40
 	// MinRSA is the shortest RSA key that counts, in bits (NIST SP 800-131A).
 	MinRSA = 2048
 	// Statement is the longest in-toto statement, in bytes: what the agent
