@@ -95,16 +95,18 @@ func (p *Keypair) SignData(ctx context.Context, data []byte) (sig, digest []byte
 // signDigest signs and checks the answer; data may be nil for digest keys.
 func (p *Keypair) signDigest(ctx context.Context, data, digest []byte) (sig, _ []byte, err error) {
 	if sig, err = p.sign(ctx, data, digest); err != nil {
-		return nil, nil, fmt.Errorf("sign with %q: %w", p.info.Ref, err)
+		return nil, nil, err // it names the key
 	}
 	if !valid(p.info.Public, p.details.GetHashType(), digest, sig) {
-		return nil, nil, fmt.Errorf("sign with %q: %w", p.info.Ref, errFaulty)
+		return nil, nil, faulty(p.info.Ref)
 	}
 	return sig, digest, nil
 }
 
 // errFaulty is a key whose answer is no signature by it.
 var errFaulty = errors.New("the key's answer is not a signature by it")
+
+func faulty(r key.Ref) error { return fmt.Errorf("key %q: %w", r, errFaulty) }
 
 func valid(pub crypto.PublicKey, hash crypto.Hash, digest, sig []byte) bool {
 	switch pub := pub.(type) {

@@ -135,6 +135,33 @@ func TestFaultyKey(t *testing.T) {
 	}
 }
 
+// refuser is a key that refuses everything.
+type refuser struct {
+	*sigtest.Key
+	err error
+}
+
+func (r refuser) SignDSSE(context.Context, string, []byte) ([]byte, error) { return nil, r.err }
+func (r refuser) SignBlob(context.Context, []byte) ([]byte, error)         { return nil, r.err }
+func (r refuser) SignSSHSIG(context.Context, string, string, []byte) ([]byte, error) {
+	return nil, r.err
+}
+
+// TestRefusingKey: the key's own words reach the caller, with nothing before
+// them.
+func TestRefusingKey(t *testing.T) {
+	k := refuser{sigtest.NewKey(t, key.P256), fmt.Errorf("sign with tpm/release: %w", key.ErrDenied)}
+	for name, sign := range map[string]func() ([]byte, error){
+		"Blob":      func() ([]byte, error) { return Blob(t.Context(), k, bytes.NewReader(message)) },
+		"Statement": func() ([]byte, error) { return Statement(t.Context(), k, statement(t)) },
+		"SSH":       func() ([]byte, error) { return SSH(t.Context(), k, "file", bytes.NewReader(message)) },
+	} {
+		if _, err := sign(); !errors.Is(err, key.ErrDenied) || err.Error() != k.err.Error() {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // notDigest is a key.Signer of another usage.
 type notDigest struct{ key.Signer }
 

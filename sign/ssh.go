@@ -29,14 +29,14 @@ func SSH(ctx context.Context, k key.StructuredSigner, namespace string, r io.Rea
 	digest := h.Sum(nil)
 	answer, err := k.SignSSHSIG(ctx, namespace, sshHash, digest)
 	if err != nil {
-		return nil, fmt.Errorf("sign with %q: %w", in.Ref, err)
+		return nil, err // it names the key
 	}
 	s, err := sshsig.New(in.Public, namespace, sshHash, answer)
 	if err == nil {
 		err = s.Verify(digest)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("sign with %q: %w: %v", in.Ref, errFaulty, err)
+		return nil, fmt.Errorf("%w: %v", faulty(in.Ref), err)
 	}
 	return s.Armor(), nil
 }
