@@ -77,26 +77,15 @@ func NewDevice(o Options) (*Device, error) {
 	return d, nil
 }
 
-// Open is [NewDevice] and opens the TPM at once. Its errors wrap [key.ErrUsage],
-// [key.ErrNoDevice] or [key.ErrBusy].
-func Open(ctx context.Context, o Options) (*Device, error) {
-	d, err := NewDevice(o)
-	if err != nil {
-		return nil, err
-	}
-	if err := d.run(ctx, (*chip).open); err != nil {
-		return nil, errors.Join(err, d.Close())
-	}
-	return d, nil
-}
-
 // String is the canonical device string, see [ParseDevice].
 func (d *Device) String() string { return d.target.String() }
 
 // Do runs f with the TPM to itself. Cancelling ctx ends the wait for the TPM and
 // the pauses between repetitions; a command that was sent is waited for. Warnings
 // by which the TPM asks for patience are dealt with: f sees the final answer. f
-// must flush every handle that it makes, and must not call the Device.
+// must flush every handle that it makes, and must not call the Device. If the TPM
+// cannot be opened, the error wraps [key.ErrUsage], [key.ErrNoDevice] or
+// [key.ErrBusy].
 func (d *Device) Do(ctx context.Context, f func(transport.TPM) error) error {
 	return d.run(ctx, func(c *chip) error {
 		if err := c.open(); err != nil {

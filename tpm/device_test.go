@@ -68,7 +68,7 @@ func TestNoDevice(t *testing.T) {
 	} {
 		o := tpmtest.Folders(t)
 		o.Device = device
-		_, err := tpm.Open(t.Context(), o)
+		_, err := open(t, o)
 		if hints := strings.Join(hint.Of(err), "\n"); !errors.Is(err, want) || !strings.Contains(hints, "SEALSMITH_TPM") {
 			t.Errorf("%s: %v, hints %q; want %v and the setting", device, err, hints, want)
 		}
@@ -76,10 +76,26 @@ func TestNoDevice(t *testing.T) {
 	o := tpmtest.Folders(t)
 	o.Device = "swtpm:" + filepath.Join(t.TempDir(), "state")
 	t.Setenv("PATH", "")
-	_, err := tpm.Open(t.Context(), o)
+	_, err := open(t, o)
 	if hints := strings.Join(hint.Of(err), "\n"); !errors.Is(err, key.ErrNoDevice) || !strings.Contains(hints, "package swtpm") {
 		t.Errorf("without swtpm: %v, hints %q", err, hints)
 	}
+}
+
+// open makes a device and uses it once.
+func open(t *testing.T, o tpm.Options) (*tpm.Device, error) {
+	t.Helper()
+	d, err := tpm.NewDevice(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Do(t.Context(), func(transport.TPM) error { return nil }); err != nil {
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+		return nil, err
+	}
+	return d, nil
 }
 
 func TestNewDeviceTouchesNothing(t *testing.T) {
@@ -108,18 +124,18 @@ func TestNewDeviceTouchesNothing(t *testing.T) {
 
 func TestOneOwner(t *testing.T) {
 	chip := tpmtest.Start(t)
-	first, err := tpm.Open(t.Context(), chip.Options())
+	first, err := open(t, chip.Options())
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = tpm.Open(t.Context(), chip.Options())
+	_, err = open(t, chip.Options())
 	if !errors.Is(err, key.ErrBusy) || !strings.Contains(err.Error(), chip.Device()) {
 		t.Errorf("second owner: %v; want ErrBusy that names the device", err)
 	}
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}
-	second, err := tpm.Open(t.Context(), chip.Options())
+	second, err := open(t, chip.Options())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -214,7 +230,7 @@ func TestSWTPM(t *testing.T) {
 	// Another process with other folders of locks: swtpm's own lock tells.
 	other := tpmtest.Folders(t)
 	other.Device = o.Device
-	if _, err := tpm.Open(t.Context(), other); !errors.Is(err, key.ErrBusy) {
+	if _, err := open(t, other); !errors.Is(err, key.ErrBusy) {
 		t.Errorf("second swtpm on the folder: %v; want ErrBusy", err)
 	}
 
