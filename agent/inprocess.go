@@ -3,13 +3,10 @@ package agent
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
-	"os"
 	"sync"
-	"syscall"
 
-	"golang.org/x/sys/unix"
+	"github.com/sealsmith/sealsmith/internal/sockets"
 )
 
 // InProcess serves s inside this process and returns a client of it: the same
@@ -71,40 +68,16 @@ func (l *pairListener) Close() error {
 // Addr implements [net.Listener].
 func (l *pairListener) Addr() net.Addr { return &net.UnixAddr{Name: "in-process", Net: "unix"} }
 
-// socketPair makes two connected unix sockets; unlike net.Pipe's, their peers
-// are known to the kernel.
+// socketPair makes two connections, whose peers are known to the kernel.
 func socketPair() (a, b net.Conn, err error) {
-	fds, err := cloexecPair()
+	a, file, err := sockets.Pair()
 	if err != nil {
-		return nil, nil, fmt.Errorf("socketpair: %w", err)
+		return nil, nil, err
 	}
-	var conns [2]net.Conn
-	for i, fd := range fds {
-		f := os.NewFile(uintptr(fd), "socketpair")
-		conns[i], err = net.FileConn(f) // duplicates the descriptor
-		f.Close()
-		if err != nil {
-			for _, fd := range fds[i+1:] {
-				unix.Close(fd)
-			}
-			if i == 1 {
-				conns[0].Close()
-			}
-			return nil, nil, err
-		}
+	defer file.Close() // FileConn duplicates it
+	b, err = net.FileConn(file)
+	if err != nil {
+		return nil, nil, errors.Join(err, a.Close())
 	}
-	return conns[0], conns[1], nil
-}
-
-// cloexecPair keeps a pinentry that is started meanwhile from inheriting the
-// sockets.
-func cloexecPair() (fds [2]int, err error) {
-	syscall.ForkLock.RLock()
-	defer syscall.ForkLock.RUnlock()
-	fds, err = unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
-	if err == nil {
-		unix.CloseOnExec(fds[0])
-		unix.CloseOnExec(fds[1])
-	}
-	return fds, err
+	return a, b, nil
 }

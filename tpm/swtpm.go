@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"os/exec"
 	"syscall"
@@ -14,6 +13,7 @@ import (
 	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/internal/logx"
+	"github.com/sealsmith/sealsmith/internal/sockets"
 	"github.com/sealsmith/sealsmith/internal/xdg"
 	"github.com/sealsmith/sealsmith/key"
 )
@@ -31,7 +31,7 @@ func startSWTPM(dir string, log *slog.Logger) (*link, error) {
 	if err := xdg.Private(dir); err != nil {
 		return nil, fmt.Errorf("state folder of swtpm: %w", err)
 	}
-	ours, theirs, err := socketPair()
+	ours, theirs, err := sockets.Pair()
 	if err != nil {
 		return nil, err
 	}
@@ -65,31 +65,6 @@ func reap(cmd *exec.Cmd, stderr *head, log *slog.Logger) error {
 		err = fmt.Errorf("%w: %w", err, key.ErrBusy)
 	}
 	return err
-}
-
-// socketPair returns one end as a connection with deadlines and the other as a
-// file for a child.
-func socketPair() (ours net.Conn, theirs *os.File, err error) {
-	// Between these two calls no child may be started: it would inherit both
-	// ends and keep the pair open. (SOCK_CLOEXEC exists on Linux only.)
-	syscall.ForkLock.RLock()
-	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
-	if err == nil {
-		syscall.CloseOnExec(fds[0])
-		syscall.CloseOnExec(fds[1])
-	}
-	syscall.ForkLock.RUnlock()
-	if err != nil {
-		return nil, nil, os.NewSyscallError("socketpair", err)
-	}
-	file := os.NewFile(uintptr(fds[0]), "tpm")
-	defer file.Close() // FileConn duplicates it
-	theirs = os.NewFile(uintptr(fds[1]), "swtpm")
-	ours, err = net.FileConn(file)
-	if err != nil {
-		return nil, nil, errors.Join(err, theirs.Close())
-	}
-	return ours, theirs, nil
 }
 
 // head keeps the beginning of what a child says: its first complaint.

@@ -2,6 +2,7 @@ package sockets
 
 import (
 	"errors"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -9,6 +10,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/internal/testenv"
@@ -124,5 +127,43 @@ func TestListenRefuses(t *testing.T) {
 	}
 	if data, err := os.ReadFile(file); err != nil || string(data) != "precious" {
 		t.Errorf("the file is now %q, %v", data, err)
+	}
+}
+
+func TestPair(t *testing.T) {
+	conn, file, err := Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if _, err := conn.Write([]byte("there")); err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 5)
+	if _, err := io.ReadFull(file, buf); err != nil || string(buf) != "there" {
+		t.Errorf("%q, %v", buf, err)
+	}
+	if _, err := file.Write([]byte("back!")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(conn, buf); err != nil || string(buf) != "back!" {
+		t.Errorf("%q, %v", buf, err)
+	}
+	for name, c := range map[string]syscall.Conn{"connection": conn.(*net.UnixConn), "file": file} {
+		raw, err := c.SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var flags int
+		err = raw.Control(func(fd uintptr) { flags, err = unix.FcntlInt(fd, unix.F_GETFD, 0) })
+		if err != nil || flags&unix.FD_CLOEXEC == 0 {
+			t.Errorf("a child inherits the %s: flags %#x, %v", name, flags, err)
+		}
+	}
+	if err := conn.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := file.Read(buf); err != io.EOF {
+		t.Errorf("after the other end is closed: %v", err)
 	}
 }

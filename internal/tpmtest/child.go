@@ -4,7 +4,8 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"syscall"
+
+	"github.com/sealsmith/sealsmith/internal/sockets"
 )
 
 // child is a running swtpm.
@@ -16,23 +17,11 @@ type child struct {
 // startChild starts swtpm on one end of a socket pair. It ends with the
 // connection.
 func startChild(program, state string) (*child, error) {
-	syscall.ForkLock.RLock() // see package tpm
-	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
-	if err == nil {
-		syscall.CloseOnExec(fds[0])
-		syscall.CloseOnExec(fds[1])
-	}
-	syscall.ForkLock.RUnlock()
+	conn, theirs, err := sockets.Pair()
 	if err != nil {
 		return nil, err
 	}
-	ours, theirs := os.NewFile(uintptr(fds[0]), "tpm"), os.NewFile(uintptr(fds[1]), "swtpm")
-	defer ours.Close()
 	defer theirs.Close()
-	conn, err := net.FileConn(ours)
-	if err != nil {
-		return nil, err
-	}
 	cmd := exec.Command(program, "socket", "--tpm2", "--tpmstate", "dir="+state,
 		"--fd", "3", "--flags", "not-need-init,startup-clear", "--terminate")
 	cmd.ExtraFiles = []*os.File{theirs}
