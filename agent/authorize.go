@@ -50,15 +50,15 @@ type Rule struct {
 func (s *Server) authorize(ctx context.Context, r Request) error {
 	rule := s.config.Rules[r.Key.ID]
 	if !slices.Contains(allowed[r.Socket][r.Key.Usage], r.Form) {
-		err := refuse(r, fmt.Sprintf("%s keys do not sign the form %s on the %s socket", r.Key.Usage, r.Form, r.Socket))
+		err := refuse(fmt.Sprintf("%s keys do not sign the form %s on the %s socket", r.Key.Usage, r.Form, r.Socket))
 		return hint.Wrap(err, fmt.Sprintf("%s keys sign there: %s", r.Key.Usage, formsOf(r.Socket, r.Key.Usage)))
 	}
 	if r.Form == FormSSHSIG && !namespaceAllowed(r.Key.Usage, rule, r.Namespace) {
-		return hint.Wrap(refuse(r, fmt.Sprintf("namespace %.200q is not among those of the key", r.Namespace)),
+		return hint.Wrap(refuse(fmt.Sprintf("namespace %.200q is not among those of the key", r.Namespace)),
 			fmt.Sprintf("to allow it, list the key's namespaces in config.yaml under keys: %s: namespaces:", r.Key.ID))
 	}
 	if r.Form == FormDSSE && r.PayloadType != payloadType {
-		return refuse(r, fmt.Sprintf("payload type %.200q is not %s", r.PayloadType, payloadType))
+		return refuse(fmt.Sprintf("payload type %.200q is not %s", r.PayloadType, payloadType))
 	}
 	if !mustConfirm(r.Key, rule) {
 		return nil
@@ -66,9 +66,7 @@ func (s *Server) authorize(ctx context.Context, r Request) error {
 	return s.config.PINs.confirm(ctx, r.question(fmt.Sprintf("Sign with the key %s?", r.Key.Ref)))
 }
 
-func refuse(r Request, why string) error {
-	return fmt.Errorf("sign with %s: %s: %w", r.Key.Ref, why, key.ErrNotAllowed)
-}
+func refuse(why string) error { return fmt.Errorf("%s: %w", why, key.ErrNotAllowed) }
 
 func namespaceAllowed(u key.Usage, rule Rule, namespace string) bool {
 	if len(rule.Namespaces) > 0 {

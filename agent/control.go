@@ -235,7 +235,7 @@ func (s *Server) signKey(w http.ResponseWriter, r *http.Request) (int, any, erro
 	j.Request = Request{Peer: connOf(r.Context()).peer, Socket: SocketControl, Key: signer.Info()}
 	encode, err := body.signing(&j)
 	if err != nil {
-		return 0, nil, errors.Join(err, s.audit(j, err))
+		return 0, nil, s.settle(j, err)
 	}
 	signature, err := s.sign(r.Context(), j)
 	if err != nil {

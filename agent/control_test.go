@@ -244,6 +244,9 @@ func TestFormsRefused(t *testing.T) {
 			if !errors.Is(err, x.err) {
 				t.Errorf("got %v, want %v", err, x.err)
 			}
+			if n := strings.Count(err.Error(), "sign with"); n != 1 || !strings.HasPrefix(err.Error(), fmt.Sprintf("sign with %q: ", x.key.Ref)) {
+				t.Errorf("the key is not named once: %v", err)
+			}
 			records := h.records()[before:]
 			if len(records) != 1 || records[0].Outcome == outcomeDone || records[0].Form != x.body.Form {
 				t.Errorf("audit %+v", records)
@@ -252,5 +255,8 @@ func TestFormsRefused(t *testing.T) {
 	}
 	if _, err := c.Signer(t.Context(), artifact.Ref, ""); !errors.Is(err, key.ErrNotAllowed) || len(hint.Of(err)) == 0 {
 		t.Errorf("a signer of an artifact key: %v", err)
+	}
+	if logs := h.logs.String(); !strings.Contains(logs, "not signed") || strings.Contains(logs, "level=WARN") || strings.Contains(logs, "level=ERROR") {
+		t.Error("a refusal is the log's news, and not for the terminal of a command that serves itself")
 	}
 }

@@ -102,7 +102,7 @@ func (b *signRequestBody) signBlob(j *signing) error {
 	}
 	_, j.Digest = sha256Of(b.Message)
 	if shape, yes := sshwire.Resembles(b.Message); yes {
-		return refuse(j.Request, fmt.Sprintf("the message is a %s, not a plain message", shape))
+		return refuse(fmt.Sprintf("the message is a %s, not a plain message", shape))
 	}
 	j.setData(b.Message, j.Key.Algorithm.Hash())
 	return nil

@@ -184,24 +184,29 @@ func (s *Server) sign(ctx context.Context, j signing) (signature []byte, err err
 	if err = s.authorize(ctx, j.Request); err == nil {
 		signature, err = j.signer.SignContext(newContext(ctx, j.Request), j.digest, j.opts)
 	}
-	if auditErr := s.audit(j, err); auditErr != nil {
-		return nil, errors.Join(err, auditErr)
+	if err := s.settle(j, err); err != nil {
+		return nil, err
 	}
-	return signature, err
+	return signature, nil
 }
 
-// audit records a request to sign and tells the log.
-func (s *Server) audit(j signing, err error) error {
+// settle records how a request to sign ended and tells the log. It returns the
+// error for the client, the only one that names the key: err, or that it could
+// not be recorded.
+func (s *Server) settle(j signing, err error) error {
 	r := newRecord("sign", j.Socket, j.Peer, err)
 	r.Key, r.Ref, r.Form, r.Namespace, r.Digest = j.Key.ID, j.Key.Ref.String(), j.Form, j.Namespace, j.Digest
 	r.SHA256 = hex.EncodeToString(j.sum)
 	log := s.config.Log.With(logx.Ref, r.Ref, logx.Purpose, r.Form, logx.Peer, j.Peer.PID)
 	if err != nil {
-		log.Warn("not signed", logx.Err, err)
+		log.Info("not signed", logx.Err, err)
 	} else {
 		log.Info("signed")
 	}
-	return s.config.Audit.write(r)
+	if err = errors.Join(err, s.config.Audit.write(r)); err != nil {
+		return fmt.Errorf("sign with %q: %w", j.Key.Ref, err)
+	}
+	return nil
 }
 
 // sha256Of returns the digest and its text for [Request.Digest].

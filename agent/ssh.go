@@ -201,7 +201,7 @@ func (c *sshConn) signData(ctx context.Context, m signRequest) ([]byte, error) {
 		err = c.describe(&j.Request, m, algorithm)
 	}
 	if err != nil {
-		return nil, errors.Join(err, c.audit(j, err))
+		return nil, c.settle(j, err)
 	}
 	h := hash.New()
 	h.Write(m.Data)
@@ -217,13 +217,13 @@ func (c *sshConn) signData(ctx context.Context, m signRequest) ([]byte, error) {
 func (c *sshConn) describe(r *Request, m signRequest, algorithm string) error {
 	what, err := sshwire.Classify(m.Data, m.Key, algorithm)
 	if err != nil {
-		return refuse(*r, err.Error())
+		return refuse(err.Error())
 	}
 	switch what.Shape {
 	case sshwire.ShapeUserAuth:
 		r.Form, r.User, r.HostKey = FormUserAuth, what.UserAuth.User, c.binds.hostOf(what.UserAuth)
 		if err := c.binds.check(what.UserAuth); err != nil {
-			return refuse(*r, err.Error())
+			return refuse(err.Error())
 		}
 	case sshwire.ShapeSSHSIG:
 		r.Form, r.Namespace = FormSSHSIG, what.SSHSIG.Namespace

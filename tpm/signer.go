@@ -36,14 +36,6 @@ func (s *signer) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byt
 
 // SignContext implements [key.Signer].
 func (s *signer) SignContext(ctx context.Context, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
-	signature, err := s.sign(ctx, digest, opts)
-	if err != nil {
-		return nil, fmt.Errorf("sign with %q: %w", s.key.info.Ref, err)
-	}
-	return signature, nil
-}
-
-func (s *signer) sign(ctx context.Context, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
 	if s.key.unfit != nil {
 		return nil, s.key.unfit
 	}
