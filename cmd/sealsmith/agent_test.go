@@ -9,11 +9,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/sealsmith/sealsmith/internal/ocitest"
 	"github.com/sealsmith/sealsmith/internal/sshtest"
 	"github.com/sealsmith/sealsmith/internal/testenv"
 )
@@ -130,6 +132,8 @@ func TestUsageByShape(t *testing.T) {
 	w.write("document", "a file")
 	server := sshtest.Start(t, []byte(w.run("cat", "ssh.pub", "artifact.pub", "digest.pub")))
 	w.startAgent()
+	w.write("app", "#!/bin/true\n")
+	image := strings.TrimSpace(w.run("sealsmith", "image", "build", "--binary", "linux/amd64=app", "--push", ocitest.Registry(t, true)+"/app:v1"))
 
 	clients := map[string]func(usage string) error{
 		"list": func(usage string) error {
@@ -164,6 +168,10 @@ func TestUsageByShape(t *testing.T) {
 			_, err := w.try("", "sealsmith", "bundle", "sign", w.release(), "--key", usage)
 			return err
 		},
+		"image sign": func(usage string) error {
+			_, err := w.try("", "sealsmith", "image", "sign", image, "--key", usage)
+			return err
+		},
 	}
 	allowed := map[string][]string{
 		"list":                       {"ssh"},
@@ -173,29 +181,54 @@ func TestUsageByShape(t *testing.T) {
 		"ssh-keygen other namespace": {},
 		"ssh-add -T":                 {},
 		"bundle sign":                {"artifact"},
+		"image sign":                 {"artifact", "digest"},
+	}
+	// Where the agent itself must say no, and to what. In the other cells the
+	// client finds that the key is not offered.
+	refusals := map[string]string{
+		"ssh-keygen other namespace/ssh": "sshsig",
+		"ssh-add -T/ssh":                 "unrecognised",
+		"bundle sign/ssh":                "sshsig",
+		"image sign/ssh":                 "dsse",
 	}
 	for name, client := range clients {
 		for _, usage := range usages {
 			t.Run(name+"/"+usage, func(t *testing.T) {
+				before := len(w.audit())
 				err := client(usage)
-				want := strings.Contains(strings.Join(allowed[name], " "), usage)
-				if (err == nil) != want {
+				if want := slices.Contains(allowed[name], usage); (err == nil) != want {
 					t.Errorf("signed: %v, want %v (%v)", err == nil, want, err)
+				}
+				form, mustRefuse := refusals[name+"/"+usage]
+				refused := slices.ContainsFunc(w.audit()[before:], func(r auditRecord) bool {
+					return r.Ref == "tpm/"+usage && r.Form == form && r.Outcome == "refused"
+				})
+				if refused != mustRefuse {
+					t.Errorf("refused by the agent as %q: %v, want %v (%v)", form, refused, mustRefuse, err)
 				}
 			})
 		}
 	}
-	audit := w.run("cat", "state/sealsmith/audit.jsonl")
-	for _, want := range []string{`"unrecognised"`, `"user-auth"`, `"sshsig"`} {
-		if !strings.Contains(audit, want) {
-			t.Errorf("the audit log has no line with %s:\n%s", want, audit)
-		}
+}
+
+// auditRecord is what the tests want to know of a line of the audit log.
+type auditRecord struct{ Ref, Form, Outcome string }
+
+func (w *world) audit() []auditRecord {
+	w.t.Helper()
+	data, err := os.ReadFile(w.path("state/sealsmith/audit.jsonl"))
+	if err != nil {
+		w.t.Fatal(err)
 	}
-	for line := range strings.Lines(audit) {
-		if !json.Valid([]byte(line)) {
-			t.Errorf("audit line is no JSON: %s", line)
+	var all []auditRecord
+	for line := range bytes.Lines(data) {
+		var r auditRecord
+		if err := json.Unmarshal(line, &r); err != nil {
+			w.t.Fatalf("audit line %q: %v", line, err)
 		}
+		all = append(all, r)
 	}
+	return all
 }
 
 // signFile signs a file as people do, and verifies the signature.
