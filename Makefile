@@ -38,7 +38,7 @@ programs:
 .PHONY: build
 build: programs ## build the programs, man pages and shell completions into bin
 	@mkdir -p bin/man bin/completions
-	@$(GO) run ./internal/mangen bin/man
+	@SOURCE_DATE_EPOCH="$$(git log -1 --format=%ct 2>/dev/null || date +%s)" $(GO) run ./internal/mangen bin/man
 	@cp docs/man/*.1 bin/man/
 	@bin/sealsmith completion bash > bin/completions/sealsmith
 	@bin/sealsmith completion zsh > bin/completions/_sealsmith

@@ -188,8 +188,6 @@ func TestUsageByShape(t *testing.T) {
 	refusals := map[string]string{
 		"ssh-keygen other namespace/ssh": "sshsig",
 		"ssh-add -T/ssh":                 "unrecognised",
-		"bundle sign/ssh":                "sshsig",
-		"image sign/ssh":                 "dsse",
 	}
 	for name, client := range clients {
 		for _, usage := range usages {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"text/tabwriter"
@@ -14,8 +15,9 @@ func (a *app) agentStatus() *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
 		Short: "show the running agent",
-		Long:  "Status asks the agent what it is and which device it holds. Without an agent the\nexit status is 1.",
-		Args:  cobra.NoArgs,
+		Long: `Status asks the agent what it is, which device it holds, and whether the device
+answers. Without an agent the exit status is 1, without its device 5.`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if a.direct {
 				return usageError(errors.New("--direct does without the agent"))
@@ -30,15 +32,18 @@ func (a *app) agentStatus() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			device, deviceErr := client.Device(cmd.Context())
 			if a.json {
-				return a.printJSON(struct {
+				return errors.Join(deviceErr, a.printJSON(struct {
 					agent.Status
-					Socket string `json:"socket"`
-				}{status, socket})
+					Socket       string          `json:"socket"`
+					DeviceStatus json.RawMessage `json:"device_status,omitempty"` // as GET /v1/device has it
+				}{status, socket, device.Status}))
 			}
+			answers := yesNo(deviceErr == nil)
 			w := tabwriter.NewWriter(a.Out, 0, 0, 2, ' ', 0)
-			fmt.Fprintf(w, "version\t%s\npid\t%d\ndevice\t%s\nsocket\t%s\n", status.Version, status.PID, status.Device, socket)
-			return w.Flush()
+			fmt.Fprintf(w, "version\t%s\npid\t%d\nsocket\t%s\ndevice\t%s\nanswers\t%s\n", status.Version, status.PID, socket, status.Device, answers)
+			return errors.Join(deviceErr, w.Flush())
 		},
 	}
 }

@@ -1,12 +1,14 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -46,8 +48,8 @@ Without --kind, --output is a folder, which gets both bundles and SHA256SUMS:
 With --kind, --output is one PEM file, or - for the standard output.
 
 A certificate whose bytes are in the store needs no network, and what is fetched
-and verified is kept in the user's own store, unless --store or --offline is
-given: a folder that you name is only read. Any certificate that cannot be had
+and verified is kept in the user's own store ($XDG_DATA_HOME/sealsmith/certs),
+unless --store is given: a folder that you name is only read. Any certificate that cannot be had
 fails the build, with a line for each, and nothing is written.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.runBundleBuild(cmd.Context(), f) },
@@ -58,7 +60,7 @@ fails the build, with a line for each, and nothing is written.`,
 	flags.StringVar(&f.format, "format", string(bundle.Sealsmith), "sealsmith, or tpmtb for the bytes of tpm-ca-certificates")
 	flags.StringVar(&f.date, "date", "", "date of the bundle, `YYYY-MM-DD` (default the day of $SOURCE_DATE_EPOCH)")
 	flags.StringVar(&f.commit, "commit", "", "commit of the catalog, 40 `HEX` digits; tpmtb needs it")
-	flags.StringVar(&f.store, "store", "", "take certificates from the files `DIR`/<sha256>.crt first")
+	flags.StringVar(&f.store, "store", "", "take certificates from the files SHA256.crt in `DIR` first")
 	flags.BoolVar(&f.offline, "offline", false, "take certificates from the store alone")
 	flags.BoolVar(&f.allowSHA1Pin, "allow-sha1-pin", false, "accept catalog entries that pin nothing stronger than SHA-1")
 	flags.StringVar(&f.output, "output", "", "folder, or with --kind a `FILE` or -")
@@ -186,11 +188,38 @@ func (a *app) writeBundles(f bundleBuildFlags, out *bundle.Output) error {
 	if err := os.MkdirAll(f.output, 0o755); err != nil {
 		return err
 	}
+	if err := nothingElse(f.output, out); err != nil {
+		return err
+	}
 	if err := out.Write(f.output); err != nil {
 		return err
 	}
 	for _, file := range out.Files {
 		fmt.Fprintln(a.Out, filepath.Join(f.output, file.Name))
+	}
+	return nil
+}
+
+// nothingElse refuses a folder with other files in it: signatures over other
+// bundles, which would then look like tampering, or somebody's own work. The
+// signatures may stay if the bundles stay the same.
+func nothingElse(dir string, out *bundle.Output) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	same := true
+	for _, file := range out.Files {
+		old, err := os.ReadFile(filepath.Join(dir, file.Name))
+		same = same && err == nil && bytes.Equal(old, file.Data)
+	}
+	for _, entry := range entries {
+		isOutput := slices.ContainsFunc(out.Files, func(file bundle.File) bool { return file.Name == entry.Name() })
+		if isOutput || same && releaseLimit(entry.Name()) > 0 {
+			continue
+		}
+		return hint.Wrap(fmt.Errorf("%s holds %.200q, which is not of these bundles", dir, entry.Name()),
+			"give --output a new folder, or remove what is not needed from this one")
 	}
 	return nil
 }

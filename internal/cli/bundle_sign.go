@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -57,11 +58,12 @@ func (a *app) signRelease(ctx context.Context, dir, keyRef, namespace string) er
 	}
 	defer done()
 	structured, ok := k.(key.StructuredSigner)
-	if !ok {
-		return hint.Wrap(fmt.Errorf("sign %s with %s: a key of usage %s makes no SSHSIG: %w", dir, k.Info().Ref, k.Info().Usage, key.ErrNotAllowed),
-			"use a key of usage artifact")
+	if !ok || k.Info().Usage != key.Artifact {
+		return wrongUsage(k.Info(), "CA bundles")
 	}
 	a.warnCosign(k.Info())
+	// The prompts show this digest, so that they can be told from another's.
+	a.say("signing %s twice; its SHA-256 digest is %x", bundle.SumsName, sha256.Sum256(sums))
 
 	sshsig, err := sign.SSH(ctx, structured, namespace, bytes.NewReader(sums))
 	if err != nil {
@@ -96,6 +98,12 @@ func checkSigned(in key.Info, namespace string, r verify.Release) error {
 	}
 	_, err = verifier.Release(r)
 	return err
+}
+
+// wrongUsage refuses a key before anybody is asked about it.
+func wrongUsage(in key.Info, what string) error {
+	return hint.Wrap(fmt.Errorf("%s is a key of usage %s and does not sign %s: %w", in.Ref, in.Usage, what, key.ErrNotAllowed),
+		"make a release key with: sealsmith key create NAME --usage artifact")
 }
 
 // warnCosign says so when users of cosign will have trouble with the key.

@@ -37,7 +37,7 @@ Any reason to say no is exit status 3.`,
 			}
 			policy, err := trust.policy(args[0])
 			if err != nil {
-				return err
+				return a.printRefusal(args[0], err)
 			}
 			policy.Namespace = namespace
 			for _, text := range require {
@@ -47,7 +47,7 @@ Any reason to say no is exit status 3.`,
 				}
 				policy.Require = append(policy.Require, format)
 			}
-			return a.verifyRelease(args[0], policy)
+			return a.printRefusal(args[0], a.verifyRelease(args[0], policy))
 		},
 	}
 	trust.register(c)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/internal/logx"
 	"github.com/sealsmith/sealsmith/internal/version"
 	"github.com/sealsmith/sealsmith/key"
@@ -55,9 +56,9 @@ func Main(ctx context.Context, args []string, std Streams) int {
 	root.SetIn(std.In)
 	root.SetOut(std.Out)
 	root.SetErr(std.Err)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err != nil && !a.started {
-		err = usageError(err)
+		err = hint.Wrap(usageError(err), "see: "+cmd.CommandPath()+" --help")
 	}
 	if err != nil {
 		a.printError(err)
@@ -79,10 +80,14 @@ images with them, and verifies what others signed.
   sealsmith key create release --usage artifact
   sealsmith bundle build --date 2026-11-20 --output release
   sealsmith bundle sign release --key release
+  sealsmith key pubkey release > release.pub
   sealsmith bundle verify release --key release.pub
 
+A command that needs a key asks the agent, sealsmith-agent(1), or without one uses the
+device itself and asks at the terminal.
+
 Exit status: 0 done; 1 failed; 2 wrong usage; 3 checked and refused; 4 denied or
-cancelled by the user; 5 device missing, busy or locked out; 6 stale.`,
+cancelled by the user; 5 device missing, busy or locked out.`,
 		Version:           version.Text(),
 		SilenceUsage:      true,
 		SilenceErrors:     true,
@@ -95,8 +100,8 @@ cancelled by the user; 5 device missing, busy or locked out; 6 stale.`,
 	flags.StringVar(&a.socket, "socket", "", "control socket `PATH` of the agent (default $SEALSMITH_SOCKET, else in the runtime folder)")
 	flags.StringVar(&a.tpm, "tpm", "", "TPM `DEVICE`: a path, swtpm:DIR or unix:PATH (default $SEALSMITH_TPM, the configuration, /dev/tpmrm0)")
 	flags.BoolVar(&a.direct, "direct", false, "use the device from this process, never through an agent")
-	flags.BoolVar(&a.json, "json", false, "print JSON")
-	flags.BoolVar(&a.quiet, "quiet", false, "print errors only")
+	flags.BoolVar(&a.json, "json", false, "print JSON, where something is shown or verified")
+	flags.BoolVar(&a.quiet, "quiet", false, "print no progress, warnings or passed checks")
 	flags.BoolVar(&a.verbose, "verbose", false, "say what is done")
 	flags.BoolVar(&a.noPrompt, "no-prompt", false, "never ask a person; fail instead")
 	root.AddCommand(
@@ -107,6 +112,7 @@ cancelled by the user; 5 device missing, busy or locked out; 6 stale.`,
 		a.versionCommand(),
 	)
 	a.markStarted(root)
+	complete(root)
 	return root
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sealsmith/sealsmith/key"
 	"github.com/sealsmith/sealsmith/oci"
 	"github.com/sealsmith/sealsmith/provenance"
 	"github.com/sealsmith/sealsmith/sign"
@@ -51,6 +52,9 @@ func (a *app) signImage(ctx context.Context, ref, keyRef string) error {
 		return err
 	}
 	defer done()
+	if k.Info().Usage == key.SSH {
+		return wrongUsage(k.Info(), "images")
+	}
 	a.warnCosign(k.Info())
 	trust, err := verify.TrustKeys(k.Info().Public)
 	if err != nil {

@@ -44,7 +44,7 @@ each signature's its own.`,
 			}
 			result, err := verifySubject(cmd.Context(), registry, subject, policy)
 			if err != nil {
-				return err
+				return a.printRefusal(subject.String(), err)
 			}
 			return a.printResult(subject.String(), result.Checks, result.Signers)
 		},
@@ -63,7 +63,7 @@ func verifySubject(ctx context.Context, registry *oci.Client, s oci.Subject, pol
 	}
 	attached, err := registry.Attached(ctx, s, sigstoreBundleType)
 	if errors.Is(err, oci.ErrNotAttached) {
-		return nil, refused(verify.NoSignature, "%w", err)
+		return nil, refused(verify.NoSignature, "nobody signed %s: %w", s, err)
 	}
 	if err != nil {
 		return nil, err

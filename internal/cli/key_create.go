@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sealsmith/sealsmith/agent"
+	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/key"
 )
 
@@ -74,8 +75,14 @@ func (a *app) createKey(ctx context.Context, name string, f keyCreateFlags, from
 	}
 	defer done()
 	in, err := a.create(ctx, client, spec, f.pin)
+	if errors.Is(err, key.ErrExists) {
+		return hint.Wrap(err, "choose another name, or see what it is with: sealsmith key show "+name)
+	}
 	if err != nil {
-		return fmt.Errorf("create key %q: %w", name, err)
+		return err
+	}
+	if in.Usage.Supervised() {
+		a.warnCosign(in)
 	}
 	if f.unattended && in.Usage.Supervised() {
 		a.notice(fmt.Sprintf("whoever has your user id can have %s sign without asking anybody", name))
@@ -91,7 +98,7 @@ func (a *app) create(ctx context.Context, client *agent.Client, spec key.Spec, a
 		return client.Create(ctx, spec)
 	}
 	if a.noPrompt {
-		return key.Info{}, fmt.Errorf("%w: %w", errors.New("no PIN was given"), key.ErrDenied)
+		return key.Info{}, hint.Wrap(fmt.Errorf("no PIN was given: %w", key.ErrDenied), "give it with --pin-fd N")
 	}
 	if terminal := a.terminal(); terminal != nil {
 		spec.PIN = newPIN(terminal, spec.Name)

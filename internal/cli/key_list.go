@@ -24,10 +24,10 @@ the key wherever a key is wanted.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			infos, failed := readKeys()
-			if err := a.printKeys(infos); err != nil {
-				return err
+			if len(infos) == 0 && failed != nil {
+				return failed
 			}
-			return failed
+			return errors.Join(failed, a.printKeys(infos))
 		},
 	}
 }

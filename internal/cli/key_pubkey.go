@@ -29,6 +29,13 @@ uses neither the agent nor the device.
 			if err != nil {
 				return err
 			}
+			if a.json {
+				shown, err := newKeyJSON(in)
+				if err != nil {
+					return err
+				}
+				return a.printJSON(shown)
+			}
 			switch format {
 			case "openssh":
 				line, err := publicKeyLine(in)

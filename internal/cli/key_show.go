@@ -61,16 +61,3 @@ func orUnknown(s string) string {
 	}
 	return s
 }
-
-// completeKeys offers the names of the keys to the shell.
-func completeKeys(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	infos, _ := readKeys() // a broken file must not end the completion
-	var names []string
-	for _, in := range infos {
-		names = append(names, in.Ref.Name)
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
-}

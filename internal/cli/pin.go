@@ -29,38 +29,46 @@ func newPIN(p prompt.Prompter, name string) key.LendFunc {
 	return func(ctx context.Context, use func([]byte) error) error {
 		question := prompt.Prompt{Title: fmt.Sprintf("Choose a PIN for the new key %s.", name)}
 		for range limits.PINPrompts {
-			same, err := askTwice(ctx, p, question, use)
-			if same || err != nil {
+			problem, err := askTwice(ctx, p, question, use)
+			if problem == "" || err != nil {
 				return err
 			}
-			question.Error = "The two PINs were not the same."
+			question.Error = problem
 		}
-		return fmt.Errorf("the two PINs were not the same: %w", key.ErrDenied)
+		return fmt.Errorf("no PIN was chosen: %w", key.ErrDenied)
 	}
 }
 
-// askTwice lends the PIN to use if the person types it twice the same.
-func askTwice(ctx context.Context, p prompt.Prompter, question prompt.Prompt, use func([]byte) error) (same bool, err error) {
+// askTwice lends the PIN to use if the person types it twice the same; otherwise
+// it says what was wrong.
+func askTwice(ctx context.Context, p prompt.Prompter, question prompt.Prompt, use func([]byte) error) (problem string, err error) {
 	first, err := p.PIN(ctx, question)
 	if err != nil {
-		return false, fmt.Errorf("%w: %w", key.ErrDenied, err)
+		return "", fmt.Errorf("%w: %w", key.ErrDenied, err)
 	}
 	defer first.Wipe()
+	if first.Len() > limits.TPMPIN {
+		return fmt.Sprintf("A PIN has at most %d bytes.", limits.TPMPIN), nil
+	}
 	second, err := p.PIN(ctx, prompt.Prompt{Title: "Enter the new PIN once more."})
 	if err != nil {
-		return false, fmt.Errorf("%w: %w", key.ErrDenied, err)
+		return "", fmt.Errorf("%w: %w", key.ErrDenied, err)
 	}
 	defer second.Wipe()
+	same := false
 	err = first.Use(func(a []byte) error {
 		return second.Use(func(b []byte) error {
 			same = subtle.ConstantTimeCompare(a, b) == 1
 			return nil
 		})
 	})
-	if !same || err != nil {
-		return same, err
+	if err != nil {
+		return "", err
 	}
-	return true, first.Use(use)
+	if !same {
+		return "The two PINs were not the same.", nil
+	}
+	return "", first.Use(use)
 }
 
 // readPIN reads one line from a file descriptor into locked memory.

@@ -53,6 +53,9 @@ func (f *trustFlags) trust(dir string) (*verify.Trust, error) {
 			if files[i], err = readTrust(dir, path); err != nil {
 				return nil, err
 			}
+			if _, err := verify.ParseKeys(files[i]); err != nil {
+				return nil, fmt.Errorf("%s: %w", path, err)
+			}
 		}
 		return verify.ParseKeys(files...)
 	case f.allowedSigners != "" && f.identity != "":
@@ -78,7 +81,10 @@ func readTrust(dir, path string) ([]byte, error) {
 // printResult prints what a verification established, and nothing else.
 func (a *app) printResult(what string, checks []string, signers []verify.Signer) error {
 	if a.json {
-		return a.printJSON(resultJSON{Verified: what, Checks: checks, Signers: signersJSON(signers)})
+		return a.printJSON(resultJSON{Verified: true, Subject: what, Checks: checks, Signers: signersJSON(signers)})
+	}
+	if a.quiet {
+		return nil
 	}
 	for _, check := range checks {
 		fmt.Fprintf(a.Out, "ok: %s\n", check)
@@ -87,11 +93,27 @@ func (a *app) printResult(what string, checks []string, signers []verify.Signer)
 	return nil
 }
 
-// resultJSON is the --json form of a successful verification.
+// printRefusal prints a refusal as JSON, if that was asked for, and returns it.
+func (a *app) printRefusal(what string, err error) error {
+	if !a.json || !errors.Is(err, verify.ErrRefused) {
+		return err
+	}
+	result := resultJSON{Subject: what, Checks: []string{}, Signers: []signerJSON{}, Error: err.Error()}
+	var refusal *verify.Refusal
+	if errors.As(err, &refusal) {
+		result.Reason = string(refusal.Reason)
+	}
+	return errors.Join(err, a.printJSON(result))
+}
+
+// resultJSON is the --json form of a verification.
 type resultJSON struct {
-	Verified string       `json:"verified"`
-	Checks   []string     `json:"checks"`
+	Verified bool         `json:"verified"`
+	Subject  string       `json:"subject"` // what was verified
+	Checks   []string     `json:"checks"`  // that were made and passed
 	Signers  []signerJSON `json:"signers"`
+	Reason   string       `json:"reason,omitempty"` // of a refusal: its kind
+	Error    string       `json:"error,omitempty"`
 }
 
 type signerJSON struct {

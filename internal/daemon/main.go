@@ -27,6 +27,12 @@ const (
 	exitTerminated = 2 // by a signal, also when all is well
 )
 
+const usage = `usage: sealsmith-agent -D [options]
+Holds hardware keys for OpenSSH, git and sealsmith until a signal ends it; see
+sealsmith-agent(1).
+
+`
+
 // flags are the command line of sealsmith-agent.
 type flags struct {
 	foreground, debug, version bool
@@ -75,7 +81,8 @@ func parseFlags(args []string, stderr io.Writer) (*flags, error) {
 	switch err := set.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		set.SetOutput(stderr)
-		set.Usage()
+		fmt.Fprint(stderr, usage)
+		set.PrintDefaults()
 		return nil, err
 	case err != nil:
 		return nil, hint.Wrap(err, "see sealsmith-agent -h")
@@ -86,6 +93,14 @@ func parseFlags(args []string, stderr io.Writer) (*flags, error) {
 		return nil, hint.Wrap(fmt.Errorf("unexpected argument %.80q", set.Arg(0)), "see sealsmith-agent -h")
 	case !f.foreground && !f.debug:
 		return nil, hint.Wrap(errors.New("the agent runs in the foreground only"), "start it with: sealsmith-agent -D")
+	}
+	// Who evals what we print may be in another folder by then.
+	for _, path := range []*string{&f.ssh, &f.control} {
+		absolute, err := filepath.Abs(*path)
+		if err != nil {
+			return nil, err
+		}
+		*path = absolute
 	}
 	return &f, nil
 }

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
@@ -24,9 +23,8 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: mangen DIR")
 		os.Exit(2)
 	}
-	// A fixed date: the same source gives the same pages.
-	date := time.Unix(0, 0).UTC()
-	header := &doc.GenManHeader{Section: "1", Source: "sealsmith", Manual: "sealsmith manual", Date: &date}
+	// The date is SOURCE_DATE_EPOCH's: the same source gives the same pages.
+	header := &doc.GenManHeader{Section: "1", Source: "sealsmith", Manual: "sealsmith manual"}
 	root := cli.Command()
 	indentExamples(root)
 	if err := doc.GenManTree(root, header, os.Args[1]); err != nil {
