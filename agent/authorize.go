@@ -9,6 +9,7 @@ import (
 
 	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/key"
+	"github.com/sealsmith/sealsmith/provenance"
 )
 
 // allowed is the whole policy of what a key signs where: an allow-list. Keys that
@@ -34,10 +35,6 @@ var namespaces = map[key.Usage][]string{
 // (OpenSSH PROTOCOL.sshsig asks for this form outside OpenSSH).
 var ownNamespace = regexp.MustCompile(`^[a-zA-Z0-9._-]+@[a-zA-Z0-9-]+(\.[a-zA-Z0-9-]+)*$`)
 
-// payloadType is the one DSSE payload type that keys sign: in-toto statements,
-// whose subjects can be shown.
-const payloadType = "application/vnd.in-toto+json"
-
 // Rule is what the configuration says about one key.
 type Rule struct {
 	// Confirm asks a person before each use.
@@ -57,8 +54,9 @@ func (s *Server) authorize(ctx context.Context, r Request) error {
 		return hint.Wrap(refuse(fmt.Sprintf("namespace %.200q is not among those of the key", r.Namespace)),
 			fmt.Sprintf("to allow it, list the key's namespaces in config.yaml under keys: %s: namespaces:", r.Key.ID))
 	}
-	if r.Form == FormDSSE && r.PayloadType != payloadType {
-		return refuse(fmt.Sprintf("payload type %.200q is not %s", r.PayloadType, payloadType))
+	// The one type whose subjects can be shown.
+	if r.Form == FormDSSE && r.PayloadType != provenance.PayloadType {
+		return refuse(fmt.Sprintf("payload type %.200q is not %s", r.PayloadType, provenance.PayloadType))
 	}
 	if !mustConfirm(r.Key, rule) {
 		return nil

@@ -3,10 +3,13 @@ package agent
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/key"
+	"github.com/sealsmith/sealsmith/provenance"
 )
 
 // TestTable is the table of docs/spec/control-api.md: every socket, usage and
@@ -27,7 +30,7 @@ func TestTable(t *testing.T) {
 		for _, usage := range key.Usages {
 			for _, form := range []Form{FormUserAuth, FormSSHSIG, FormDSSE, FormBlob, FormDigest, FormUnrecognised} {
 				r := Request{
-					Socket: socket, Form: form, Namespace: "file", PayloadType: payloadType,
+					Socket: socket, Form: form, Namespace: "file", PayloadType: provenance.PayloadType,
 					Key: key.Info{Usage: usage, Policy: key.Policy{Unattended: true}},
 				}
 				name := fmt.Sprintf("%s %s %s", socket, usage, form)
@@ -120,9 +123,11 @@ func TestConfirmation(t *testing.T) {
 	}
 	h.person.questions()
 	h.person.confirm = yes
-	payload := []byte(`{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://example.org/p","subject":[
-		{"name":"a","digest":{"sha256":"00"}},{"name":"b"},{"name":"c"},{"name":"d"},{"name":"e"},{"name":"f"}]}`)
-	if _, err := k.SignDSSE(t.Context(), payloadType, payload); err != nil {
+	sha256, sha1 := strings.Repeat("0a", 32), strings.Repeat("0b", 20)
+	payload := []byte(`{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://example.org/p","predicate":{},"subject":[
+		{"name":"a","digest":{"sha256":"` + sha256 + `","gitCommit":"` + sha1 + `"}},{"uri":"pkg:b","digest":{"sha256":"` + sha256 + `"}},
+		{"digest":{"odd":"c"}},{"name":"d","digest":{"odd":"d"}},{"name":"e","digest":{"odd":"e"}}]}`)
+	if _, err := k.SignDSSE(t.Context(), provenance.PayloadType, payload); err != nil {
 		t.Fatal(err)
 	}
 	asked := h.person.questions()
@@ -133,8 +138,9 @@ func TestConfirmation(t *testing.T) {
 	for _, f := range asked[0].Facts {
 		facts[f.Label] = append(facts[f.Label], f.Value)
 	}
-	if got := facts["Subject"]; len(got) != 5 || got[0] != "a sha256:00" || got[4] != "and 2 more" || facts["Statement"][0] != "https://example.org/p" {
-		t.Errorf("facts %v", facts)
+	want := []string{"gitCommit:" + sha1 + " a", "sha256:" + sha256 + " a", "sha256:" + sha256 + " pkg:b", "odd:c", "and 2 more"}
+	if got := facts["Subject"]; !slices.Equal(got, want) || facts["Statement"][0] != "https://example.org/p" {
+		t.Errorf("facts %v, want the subjects %q", facts, want)
 	}
 	if got := asked[0].Claims; len(got) != 1 || got[0] != (Fact{"Subject", "my image"}) {
 		t.Errorf("claims %v", got)

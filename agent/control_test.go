@@ -25,6 +25,7 @@ import (
 	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/internal/sshsig"
 	"github.com/sealsmith/sealsmith/key"
+	"github.com/sealsmith/sealsmith/provenance"
 )
 
 // rawClient speaks HTTP without our client's manners.
@@ -69,6 +70,7 @@ func TestControlHostile(t *testing.T) {
 		{"deep", "POST", sign, jsonType, `{"form":` + strings.Repeat("[", 1000), nil, 400, "usage"},
 		{"not UTF-8", "POST", sign, jsonType, `{"form":"digest","subject":"` + "\xff" + `"}`, nil, 400, "usage"},
 		{"number for text", "POST", sign, jsonType, `{"form":1}`, nil, 400, "usage"},
+		{"octets as numbers", "POST", sign, jsonType, strings.Replace(good, `"`+digest+`"`, "[0]", 1), nil, 400, "usage"},
 		{"bad base64", "POST", sign, jsonType, strings.Replace(good, digest, "!", 1), nil, 400, "usage"},
 		{"unknown form", "POST", sign, jsonType, `{"form":"raw"}`, nil, 400, "usage"},
 		{"field of another form", "POST", sign, jsonType, `{"namespace":"git",` + good[1:], nil, 400, "usage"},
@@ -155,7 +157,7 @@ func hashOf(h crypto.Hash, data []byte) []byte {
 	return d.Sum(nil)
 }
 
-const aStatement = `{"_type":"https://in-toto.io/Statement/v1","subject":[],"predicateType":"x","predicate":{}}`
+const aStatement = `{"_type":"https://in-toto.io/Statement/v1","subject":[{"digest":{"gitCommit":"0123456789012345678901234567890123456789"}}],"predicateType":"x","predicate":{}}`
 
 // TestStructuredSigner signs every form with every algorithm.
 func TestStructuredSigner(t *testing.T) {
@@ -172,11 +174,11 @@ func TestStructuredSigner(t *testing.T) {
 				t.Errorf("info %s", diff)
 			}
 			hash := alg.Hash()
-			s, err := k.SignDSSE(t.Context(), payloadType, []byte(aStatement))
+			s, err := k.SignDSSE(t.Context(), provenance.PayloadType, []byte(aStatement))
 			if err != nil {
 				t.Fatal(err)
 			}
-			verifyDigest(t, in.Public, hash, hashOf(hash, dsse.PAE(payloadType, []byte(aStatement))), s)
+			verifyDigest(t, in.Public, hash, hashOf(hash, dsse.PAE(provenance.PayloadType, []byte(aStatement))), s)
 			for _, message := range [][]byte{[]byte("message"), nil, bytes.Repeat([]byte("x"), limits.SignBlob)} {
 				s, err = k.SignBlob(t.Context(), message)
 				if err != nil {
@@ -215,6 +217,9 @@ func TestFormsRefused(t *testing.T) {
 	ssh := h.key(key.Spec{Name: "ssh", Usage: key.SSH})
 	digest := h.key(key.Spec{Name: "digest", Usage: key.Digest, Unattended: true})
 	sum := make([]byte, 32)
+	statement := func(payload string) signRequestBody {
+		return signRequestBody{Form: FormDSSE, PayloadType: provenance.PayloadType, Payload: []byte(payload)}
+	}
 	login := loginData(artifact, "ecdsa-sha2-nistp256", []byte("s"), nil)
 	for _, x := range []struct {
 		name string
@@ -225,17 +230,21 @@ func TestFormsRefused(t *testing.T) {
 		{"digest by an artifact key", artifact, signRequestBody{Form: FormDigest, Hash: "sha256", Digest: sum, Scheme: schemeECDSA}, key.ErrNotAllowed},
 		{"digest by an ssh key", ssh, signRequestBody{Form: FormDigest, Hash: "sha256", Digest: sum, Scheme: schemeECDSA}, key.ErrNotAllowed},
 		{"blob by an ssh key", ssh, signRequestBody{Form: FormBlob, Message: sum}, key.ErrNotAllowed},
-		{"statement by an ssh key", ssh, signRequestBody{Form: FormDSSE, PayloadType: payloadType, Payload: []byte("{}")}, key.ErrNotAllowed},
+		{"statement by an ssh key", ssh, signRequestBody{Form: FormDSSE, PayloadType: provenance.PayloadType, Payload: []byte(aStatement)}, key.ErrNotAllowed},
 		{"blob by a digest key", digest, signRequestBody{Form: FormBlob, Message: sum}, key.ErrNotAllowed},
 		{"namespace", ssh, signRequestBody{Form: FormSSHSIG, Namespace: "sealsmith-bundle", Hash: "sha256", Digest: sum}, key.ErrNotAllowed},
 		{"login as a blob", artifact, signRequestBody{Form: FormBlob, Message: login}, key.ErrNotAllowed},
 		{"SSHSIG as a blob", artifact, signRequestBody{Form: FormBlob, Message: sshsigData(t, "git")}, key.ErrNotAllowed},
-		{"DSSE as a blob", artifact, signRequestBody{Form: FormBlob, Message: dsse.PAE(payloadType, sum)}, key.ErrNotAllowed},
+		{"DSSE as a blob", artifact, signRequestBody{Form: FormBlob, Message: dsse.PAE(provenance.PayloadType, sum)}, key.ErrNotAllowed},
 		{"large blob", artifact, signRequestBody{Form: FormBlob, Message: make([]byte, limits.SignBlob+1)}, key.ErrUsage},
-		{"large payload", artifact, signRequestBody{Form: FormDSSE, PayloadType: payloadType, Payload: make([]byte, limits.DSSEPayload+1)}, key.ErrUsage},
+		{"large payload", artifact, signRequestBody{Form: FormDSSE, PayloadType: provenance.PayloadType, Payload: make([]byte, limits.DSSEPayload+1)}, key.ErrUsage},
 		{"payload type", artifact, signRequestBody{Form: FormDSSE, PayloadType: "text/plain", Payload: sum}, key.ErrNotAllowed},
-		{"no statement", artifact, signRequestBody{Form: FormDSSE, PayloadType: payloadType, Payload: []byte("[]")}, key.ErrUsage},
-		{"statement with repeated subject", artifact, signRequestBody{Form: FormDSSE, PayloadType: payloadType, Payload: []byte(`{"subject":[],"subject":[]}`)}, key.ErrUsage},
+		{"array for a statement", artifact, statement("[]"), key.ErrUsage},
+		{"empty object for a statement", artifact, statement("{}"), key.ErrUsage},
+		{"other object for a statement", artifact, statement(`{"hello":1}`), key.ErrUsage},
+		{"statement with a repeated subject", artifact, statement(`{"subject":[],` + aStatement[1:]), key.ErrUsage},
+		{"statement with a subject and a Subject", artifact, statement(`{"Subject":[],` + aStatement[1:]), key.ErrUsage},
+		{"statement of another type", artifact, statement(strings.Replace(aStatement, "v1", "v0.1", 1)), key.ErrUsage},
 		{"SSHSIG hash", artifact, signRequestBody{Form: FormSSHSIG, Namespace: "file", Hash: "sha384", Digest: make([]byte, 48)}, key.ErrUsage},
 	} {
 		t.Run(x.name, func(t *testing.T) {

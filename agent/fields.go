@@ -1,10 +1,12 @@
 package agent
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/rsa"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -14,6 +16,7 @@ import (
 	"github.com/sealsmith/sealsmith/internal/sshsig"
 	"github.com/sealsmith/sealsmith/internal/sshwire"
 	"github.com/sealsmith/sealsmith/key"
+	"github.com/sealsmith/sealsmith/provenance"
 )
 
 // checkFields demands exactly the fields of the form.
@@ -80,19 +83,34 @@ func (b *signRequestBody) signSSHSIG(j *signing) (encode func([]byte) ([]byte, e
 }
 
 func (b *signRequestBody) signDSSE(j *signing) error {
-	if len(b.Payload) > limits.DSSEPayload {
-		return fmt.Errorf("payload of %d bytes, at most %d: %w", len(b.Payload), limits.DSSEPayload, key.ErrUsage)
-	}
 	j.PayloadType = b.PayloadType
-	if b.PayloadType == payloadType {
-		var err error
-		if j.Predicate, j.Subjects, err = parseStatement(b.Payload); err != nil {
-			return err
+	if b.PayloadType == provenance.PayloadType { // others are refused later
+		s, err := provenance.ParseStatement(b.Payload)
+		if err != nil {
+			return fmt.Errorf("%w: %w", err, key.ErrUsage)
 		}
+		j.Predicate, j.Subjects = s.PredicateType, subjectLines(s)
 	}
 	j.setData(dsse.PAE(b.PayloadType, b.Payload), j.Key.Algorithm.Hash())
 	_, j.Digest = sha256Of(b.Payload)
 	return nil
+}
+
+// subjectLines are all digests of a statement's subjects, each a line. The digest
+// stands first: a prompt may cut a line, and the name is the client's choice.
+func subjectLines(s *provenance.Statement) []string {
+	var lines []string
+	for _, subject := range s.Subject {
+		name := cmp.Or(subject.Name, subject.URI)
+		for _, algorithm := range slices.Sorted(maps.Keys(subject.Digest)) {
+			line := algorithm + ":" + subject.Digest[algorithm]
+			if name != "" {
+				line += " " + name
+			}
+			lines = append(lines, line)
+		}
+	}
+	return lines
 }
 
 func (b *signRequestBody) signBlob(j *signing) error {

@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/sealsmith/sealsmith/key"
+	"github.com/sealsmith/sealsmith/provenance"
 )
 
 // FuzzDecodeJSON checks that what is accepted means the same when it is written
@@ -50,30 +52,46 @@ func FuzzDecodeJSON(f *testing.F) {
 	})
 }
 
-// FuzzParseStatement checks that the subjects shown are those that other readers
-// of the payload see.
-func FuzzParseStatement(f *testing.F) {
+// FuzzStatement checks that what is accepted as a statement is one for other
+// readers too, and that every digest they see in it is shown.
+func FuzzStatement(f *testing.F) {
 	f.Add([]byte(aStatement))
-	f.Add([]byte(`{"subject":[{"name":"a","digest":{"sha256":"00"}}],"Subject":[]}`))
-	f.Add([]byte(`{"subject":null}`))
+	f.Add([]byte(`{}`))
+	f.Add([]byte(`{"Subject":[],` + aStatement[1:]))
+	f.Add([]byte(strings.Replace(aStatement, `"gitCommit"`, `"b":"","a":"\u0020x","gitCommit"`, 1)))
 	f.Fuzz(func(t *testing.T, payload []byte) {
-		_, subjects, err := parseStatement(payload)
-		if err != nil {
+		b := signRequestBody{Form: FormDSSE, PayloadType: provenance.PayloadType, Payload: payload}
+		var j signing
+		j.Key.Algorithm = key.P256
+		if err := b.signDSSE(&j); err != nil {
+			if !errors.Is(err, key.ErrUsage) {
+				t.Fatalf("%q: %v", payload, err)
+			}
 			return
 		}
 		var generic map[string]any
 		if err := json.Unmarshal(payload, &generic); err != nil {
 			t.Fatalf("accepted %q: %v", payload, err)
 		}
-		list, _ := generic["subject"].([]any)
-		if len(list) != len(subjects) {
-			t.Fatalf("%q has %d subjects, %d are shown", payload, len(list), len(subjects))
+		if generic["_type"] != provenance.StatementType || generic["predicateType"] != j.Predicate {
+			t.Fatalf("%q is shown as %q", payload, j.Predicate)
 		}
-		for i, one := range list {
-			object, _ := one.(map[string]any)
-			if name, _ := object["name"].(string); !strings.HasPrefix(subjects[i], name) {
-				t.Fatalf("subject %q is shown as %q", name, subjects[i])
+		digests := 0
+		for _, one := range generic["subject"].([]any) {
+			subject := one.(map[string]any)
+			name, _ := subject["name"].(string)
+			for algorithm, value := range subject["digest"].(map[string]any) {
+				digests++
+				text, _ := value.(string)
+				if !slices.ContainsFunc(j.Subjects, func(line string) bool {
+					return strings.HasPrefix(line, algorithm+":"+text) && strings.HasSuffix(line, name)
+				}) {
+					t.Fatalf("%q: %s:%s of %q is not among %q", payload, algorithm, text, name, j.Subjects)
+				}
 			}
+		}
+		if digests == 0 || digests != len(j.Subjects) {
+			t.Fatalf("%q has %d digests, shown are %q", payload, digests, j.Subjects)
 		}
 	})
 }

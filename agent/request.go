@@ -51,7 +51,7 @@ type Request struct {
 	Namespace   string   // of an SSHSIG
 	PayloadType string   // of a DSSE payload
 	Predicate   string   // of an in-toto statement: its predicate type
-	Subjects    []string // of an in-toto statement: name and digest
+	Subjects    []string // of an in-toto statement: a line for each digest
 
 	// Digest is what a person or a log can compare, such as "sha256:HEX": of
 	// the signed file (sshsig), payload (dsse), message (blob), login, or of
