@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/rsa"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -22,6 +20,7 @@ import (
 
 	"github.com/sealsmith/sealsmith/internal/dsse"
 	"github.com/sealsmith/sealsmith/internal/hint"
+	"github.com/sealsmith/sealsmith/internal/keytest"
 	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/internal/sshsig"
 	"github.com/sealsmith/sealsmith/key"
@@ -137,20 +136,6 @@ func TestControlHostile(t *testing.T) {
 	}
 }
 
-func verifyDigest(t *testing.T, pub crypto.PublicKey, hash crypto.Hash, digest, signature []byte) {
-	t.Helper()
-	switch k := pub.(type) {
-	case *ecdsa.PublicKey:
-		if !ecdsa.VerifyASN1(k, digest, signature) {
-			t.Error("signature does not verify")
-		}
-	case *rsa.PublicKey:
-		if err := rsa.VerifyPKCS1v15(k, hash, digest, signature); err != nil {
-			t.Error(err)
-		}
-	}
-}
-
 func hashOf(h crypto.Hash, data []byte) []byte {
 	d := h.New()
 	d.Write(data)
@@ -178,13 +163,17 @@ func TestStructuredSigner(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			verifyDigest(t, in.Public, hash, hashOf(hash, dsse.PAE(provenance.PayloadType, []byte(aStatement))), s)
+			if !keytest.Verifies(in.Public, hash, hashOf(hash, dsse.PAE(provenance.PayloadType, []byte(aStatement))), s) {
+				t.Error("signature of a statement does not verify")
+			}
 			for _, message := range [][]byte{[]byte("message"), nil, bytes.Repeat([]byte("x"), limits.SignBlob)} {
 				s, err = k.SignBlob(t.Context(), message)
 				if err != nil {
 					t.Fatal(err)
 				}
-				verifyDigest(t, in.Public, hash, hashOf(hash, message), s)
+				if !keytest.Verifies(in.Public, hash, hashOf(hash, message), s) {
+					t.Error("signature of a message does not verify")
+				}
 			}
 			digest := hashOf(crypto.SHA512, []byte("file"))
 			s, err = k.SignSSHSIG(t.Context(), "file", "sha512", digest)

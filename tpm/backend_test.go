@@ -15,7 +15,7 @@ import (
 )
 
 func TestBackend(t *testing.T) {
-	keytest.TestBackend(t, func(t *testing.T, auth key.AuthFunc) keytest.CreatorDeleter {
+	keytest.TestBackend(t, keytest.Options{}, func(t *testing.T, auth key.AuthFunc) keytest.CreatorDeleter {
 		chip := tpmtest.Start(t)
 		if auth != nil {
 			chip.ExpectLockout(1) // the suite gives one wrong PIN

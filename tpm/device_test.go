@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-tpm/tpm2/transport"
 
 	"github.com/sealsmith/sealsmith/internal/hint"
+	"github.com/sealsmith/sealsmith/internal/keytest"
 	"github.com/sealsmith/sealsmith/internal/testenv"
 	"github.com/sealsmith/sealsmith/internal/tpmtest"
 	"github.com/sealsmith/sealsmith/key"
@@ -222,7 +223,7 @@ func TestSWTPM(t *testing.T) {
 	d := swtpmDevice(t, o, &said)
 	b := backendOver(t, d, keys, lend(t, "right"))
 	create(t, b, "k", key.P256, []byte("right"))
-	mustSign(t, only(t, b))
+	mustSign(t, keytest.Only(t, b))
 	if text := strings.Join(said, "\n"); !strings.Contains(text, "protects NOTHING") || !strings.Contains(text, "first use") {
 		t.Errorf("said %q", text)
 	}
@@ -239,14 +240,14 @@ func TestSWTPM(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantCounter(t, d, 0)
-	mustSign(t, only(t, b))
+	mustSign(t, keytest.Only(t, b))
 
 	// Stopped and started: the keys are still there, and nothing was counted.
 	closed(t, b)
 	said = nil
 	d = swtpmDevice(t, o, &said)
 	b = backendOver(t, d, keys, lend(t, "right"))
-	mustSign(t, only(t, b))
+	mustSign(t, keytest.Only(t, b))
 	wantCounter(t, d, 0)
 	if text := strings.Join(said, "\n"); strings.Contains(text, "first use") {
 		t.Errorf("said %q at the second use", text)

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-tpm/tpm2/transport"
 
 	"github.com/sealsmith/sealsmith/internal/hint"
+	"github.com/sealsmith/sealsmith/internal/keytest"
 	"github.com/sealsmith/sealsmith/internal/tpmtest"
 	"github.com/sealsmith/sealsmith/key"
 	"github.com/sealsmith/sealsmith/tpm"
@@ -40,7 +41,7 @@ func TestFaults(t *testing.T) {
 			for _, command := range commands {
 				b := backendOver(t, chip.Open(), dir, nil)
 				chip.Inject(tpmtest.Fault{On: command, Kind: kind})
-				if err := sign(t.Context(), only(t, b)); err != nil {
+				if err := sign(t.Context(), keytest.Only(t, b)); err != nil {
 					t.Errorf("%v: %v", command, err)
 				}
 				closed(t, b)
@@ -147,7 +148,7 @@ func TestWedgedTPM(t *testing.T) {
 	closed(t, maker)
 	d := chip.Open()
 	d.SetCommandLimit(200 * time.Millisecond)
-	s := only(t, backendOver(t, d, dir, nil))
+	s := keytest.Only(t, backendOver(t, d, dir, nil))
 	mustSign(t, s)
 	chip.Commands()
 	chip.Inject(tpmtest.Fault{On: tpm2.TPMCCSign, Kind: tpmtest.Wedge})
@@ -232,20 +233,4 @@ func closed(t *testing.T, b *tpm.Backend) {
 	if err := b.Close(); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// only returns the one key of a backend.
-func only(t *testing.T, b *tpm.Backend) key.Signer {
-	t.Helper()
-	var found []key.Signer
-	for s, err := range b.Keys(t.Context()) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		found = append(found, s)
-	}
-	if len(found) != 1 {
-		t.Fatalf("%d keys, want one", len(found))
-	}
-	return found[0]
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-tpm/tpm2"
 
+	"github.com/sealsmith/sealsmith/internal/keytest"
 	"github.com/sealsmith/sealsmith/internal/testenv"
 	"github.com/sealsmith/sealsmith/internal/tpmtest"
 	"github.com/sealsmith/sealsmith/key"
@@ -292,7 +293,7 @@ func TestKeyWithoutRecordIsForeign(t *testing.T) {
 	if in.Usage != key.Artifact || in.Policy.Unattended || !in.Created.IsZero() {
 		t.Errorf("info %+v; want the label's usage and nothing that only the record says", in)
 	}
-	mustSign(t, only(t, f.b))
+	mustSign(t, keytest.Only(t, f.b))
 }
 
 func TestFileThatHidesThePIN(t *testing.T) {
@@ -340,7 +341,7 @@ func TestKeyOfAnotherTPM(t *testing.T) {
 				}
 			}
 			chip := tpmtest.Start(t)
-			err := sign(t.Context(), only(t, backendOver(t, chip.Open(), dir, nil)))
+			err := sign(t.Context(), keytest.Only(t, backendOver(t, chip.Open(), dir, nil)))
 			if !errors.Is(err, key.ErrForeign) {
 				t.Errorf("%v; want ErrForeign", err)
 			}

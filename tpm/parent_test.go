@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-tpm/tpm2"
 
 	"github.com/sealsmith/sealsmith/internal/hint"
+	"github.com/sealsmith/sealsmith/internal/keytest"
 	"github.com/sealsmith/sealsmith/internal/tpmtest"
 	"github.com/sealsmith/sealsmith/key"
 	"github.com/sealsmith/sealsmith/tpm"
@@ -42,7 +43,7 @@ func TestAnotherParentIsRefusedBeforeTheSalt(t *testing.T) {
 			f.chip.Commands()
 			b := backendOver(t, f.chip.Open(), f.dir, nil)
 			defer closed(t, b)
-			err := sign(t.Context(), only(t, b))
+			err := sign(t.Context(), keytest.Only(t, b))
 			if err == nil {
 				t.Fatal("signed")
 			}
@@ -85,7 +86,7 @@ func TestPersistentParent(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.chip.Commands()
-	mustSign(t, only(t, backendOver(t, f.chip.Open(), f.dir, nil)))
+	mustSign(t, keytest.Only(t, backendOver(t, f.chip.Open(), f.dir, nil)))
 	if slices.Contains(f.chip.Commands(), tpm2.TPMCCCreatePrimary) {
 		t.Error("the storage primary was created again")
 	}

@@ -7,5 +7,5 @@ import (
 )
 
 func TestSoftwareBackend(t *testing.T) {
-	TestBackend(t, func(_ *testing.T, auth key.AuthFunc) CreatorDeleter { return &Backend{Auth: auth} })
+	TestBackend(t, Options{}, func(_ *testing.T, auth key.AuthFunc) CreatorDeleter { return &Backend{Auth: auth} })
 }

@@ -2,6 +2,7 @@ package keytest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -22,41 +23,69 @@ type CreatorDeleter interface {
 	key.Deleter
 }
 
-// TestBackend is what every backend must do, whatever its device. open makes a
-// fresh empty backend whose keys get their PIN from auth.
-func TestBackend(t *testing.T, open func(t *testing.T, auth key.AuthFunc) CreatorDeleter) {
-	for _, alg := range key.Algorithms {
-		t.Run("signs/"+string(alg), func(t *testing.T) {
-			b := open(t, nil)
-			s := create(t, b, key.Spec{Name: "k", Usage: key.SSH, Algorithm: alg})
-			if got := s.Info(); got.Algorithm != alg || got.Usage != key.SSH || got.Policy.PIN {
-				t.Fatalf("info %+v", got)
-			}
-			signs(t, s)
-			if again := only(t, b); again.Info().ID != s.Info().ID {
-				t.Fatalf("listed as %s, created as %s", again.Info().ID, s.Info().ID)
-			}
-		})
-	}
-	t.Run("lists every usage", func(t *testing.T) { testUsages(t, open(t, nil)) })
-	t.Run("name is taken", func(t *testing.T) { testExists(t, open(t, nil)) })
-	t.Run("deletes", func(t *testing.T) { testDelete(t, open(t, nil)) })
-	t.Run("digest length", func(t *testing.T) { testDigestLength(t, open(t, nil)) })
-	t.Run("cancelled", func(t *testing.T) { testCancelled(t, open(t, nil)) })
-	t.Run("parallel", func(t *testing.T) { testParallel(t, open(t, nil)) })
-	t.Run("PIN", func(t *testing.T) { testPIN(t, open) })
+// Options adjust [TestBackend] to a backend.
+type Options struct {
+	// Usage is that of the keys which sign; empty means [key.SSH].
+	Usage key.Usage
 }
 
-func testUsages(t *testing.T, b CreatorDeleter) {
+// suite is what the tests of one backend share.
+type suite struct {
+	usage key.Usage
+	open  func(t *testing.T, auth key.AuthFunc) CreatorDeleter
+}
+
+// TestBackend is what every backend must do, whatever its device. open makes a
+// fresh empty backend whose keys get their PIN from auth.
+func TestBackend(t *testing.T, o Options, open func(t *testing.T, auth key.AuthFunc) CreatorDeleter) {
+	s := suite{usage: cmp.Or(o.Usage, key.SSH), open: open}
+	for _, alg := range key.Algorithms {
+		t.Run("signs/"+string(alg), func(t *testing.T) { s.testSigns(t, alg) })
+	}
+	t.Run("lists every usage", s.testUsages)
+	t.Run("name is taken", s.testExists)
+	t.Run("deletes", s.testDelete)
+	t.Run("digest length", s.testDigestLength)
+	t.Run("cancelled", s.testCancelled)
+	t.Run("parallel", s.testParallel)
+	t.Run("PIN", s.testPIN)
+}
+
+// spec is a key that signs without a person.
+func (s suite) spec(alg key.Algorithm) key.Spec {
+	return key.Spec{Name: "k", Usage: s.usage, Algorithm: alg, Unattended: s.usage.Supervised()}
+}
+
+// start makes a backend with one key.
+func (s suite) start(t *testing.T) (CreatorDeleter, key.Signer) {
+	t.Helper()
+	b := s.open(t, nil)
+	return b, create(t, b, s.spec(key.P256))
+}
+
+func (s suite) testSigns(t *testing.T, alg key.Algorithm) {
+	b := s.open(t, nil)
+	k := create(t, b, s.spec(alg))
+	if got := k.Info(); got.Algorithm != alg || got.Usage != s.usage || got.Policy.PIN {
+		t.Fatalf("info %+v", got)
+	}
+	signs(t, k)
+	if again := Only(t, b); again.Info().ID != k.Info().ID {
+		t.Fatalf("listed as %s, created as %s", again.Info().ID, k.Info().ID)
+	}
+}
+
+func (s suite) testUsages(t *testing.T) {
+	b := s.open(t, nil)
 	for _, u := range key.Usages {
 		create(t, b, key.Spec{Name: "k-" + string(u), Usage: u, Algorithm: key.P256, Unattended: u.Supervised()})
 	}
 	seen := map[key.Usage]bool{}
-	for s, err := range b.Keys(t.Context()) {
+	for k, err := range b.Keys(t.Context()) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		in := s.Info()
+		in := k.Info()
 		seen[in.Usage] = true
 		if in.Policy.Unattended != in.Usage.Supervised() || in.Ref.Name != "k-"+string(in.Usage) {
 			t.Errorf("listed as %+v", in)
@@ -67,55 +96,54 @@ func testUsages(t *testing.T, b CreatorDeleter) {
 	}
 }
 
-func testExists(t *testing.T, b CreatorDeleter) {
-	spec := key.Spec{Name: "k", Usage: key.SSH, Algorithm: key.P256}
-	first := create(t, b, spec)
-	if _, err := b.Create(t.Context(), spec); !errors.Is(err, key.ErrExists) {
+func (s suite) testExists(t *testing.T) {
+	b, first := s.start(t)
+	if _, err := b.Create(t.Context(), s.spec(key.P256)); !errors.Is(err, key.ErrExists) {
 		t.Fatalf("second key of the name: %v; want ErrExists", err)
 	}
-	if only(t, b).Info().ID != first.Info().ID {
+	if Only(t, b).Info().ID != first.Info().ID {
 		t.Fatal("the first key was replaced")
 	}
 }
 
-func testDelete(t *testing.T, b CreatorDeleter) {
-	s := create(t, b, key.Spec{Name: "k", Usage: key.SSH, Algorithm: key.P256})
-	if err := b.Delete(t.Context(), s.Info().Ref); err != nil {
+func (s suite) testDelete(t *testing.T) {
+	b, k := s.start(t)
+	if err := b.Delete(t.Context(), k.Info().Ref); err != nil {
 		t.Fatal(err)
 	}
-	for s, err := range b.Keys(t.Context()) {
-		t.Fatalf("still listed: %v, %v", s, err)
+	for k, err := range b.Keys(t.Context()) {
+		t.Fatalf("still listed: %v, %v", k, err)
 	}
-	if err := b.Delete(t.Context(), s.Info().Ref); !errors.Is(err, key.ErrNotFound) {
+	if err := b.Delete(t.Context(), k.Info().Ref); !errors.Is(err, key.ErrNotFound) {
 		t.Fatalf("second delete: %v; want ErrNotFound", err)
 	}
 }
 
-func testDigestLength(t *testing.T, b CreatorDeleter) {
-	s := create(t, b, key.Spec{Name: "k", Usage: key.SSH, Algorithm: key.P256})
-	if _, err := s.SignContext(t.Context(), make([]byte, 31), crypto.SHA256); !errors.Is(err, key.ErrUsage) {
+func (s suite) testDigestLength(t *testing.T) {
+	_, k := s.start(t)
+	if _, err := k.SignContext(t.Context(), make([]byte, 31), crypto.SHA256); !errors.Is(err, key.ErrUsage) {
 		t.Fatalf("31 bytes for SHA-256: %v; want ErrUsage", err)
 	}
 }
 
-func testCancelled(t *testing.T, b CreatorDeleter) {
-	s := create(t, b, key.Spec{Name: "k", Usage: key.SSH, Algorithm: key.P256})
+func (s suite) testCancelled(t *testing.T) {
+	_, k := s.start(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := s.SignContext(ctx, make([]byte, 32), crypto.SHA256); !errors.Is(err, context.Canceled) {
+	if _, err := k.SignContext(ctx, make([]byte, 32), crypto.SHA256); !errors.Is(err, context.Canceled) {
 		t.Fatalf("cancelled: %v", err)
 	}
-	signs(t, s)
+	signs(t, k)
 }
 
-func testParallel(t *testing.T, b CreatorDeleter) {
-	s := create(t, b, key.Spec{Name: "k", Usage: key.SSH, Algorithm: key.P256})
+func (s suite) testParallel(t *testing.T) {
+	_, k := s.start(t)
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {
 			digest := sha256.Sum256(fmt.Appendf(nil, "message %d", i))
-			sig, err := s.SignContext(t.Context(), digest[:], crypto.SHA256)
-			if err != nil || !verifies(s.Public(), crypto.SHA256, digest[:], sig) {
+			sig, err := k.SignContext(t.Context(), digest[:], crypto.SHA256)
+			if err != nil || !Verifies(k.Public(), crypto.SHA256, digest[:], sig) {
 				t.Errorf("message %d: %v", i, err)
 			}
 		})
@@ -123,27 +151,30 @@ func testParallel(t *testing.T, b CreatorDeleter) {
 	wg.Wait()
 }
 
-func testPIN(t *testing.T, open func(*testing.T, key.AuthFunc) CreatorDeleter) {
+func (s suite) testPIN(t *testing.T) {
 	pin := []byte("correct horse")
 	given := pin
-	b := open(t, func(_ context.Context, r key.AuthRequest, use func([]byte) error) error {
+	b := s.open(t, func(_ context.Context, r key.AuthRequest, use func([]byte) error) error {
 		if !r.Key.Policy.PIN {
 			t.Error("asked for the PIN of a key without one")
 		}
 		return use(given)
 	})
-	s := create(t, b, key.Spec{Name: "k", Usage: key.SSH, Algorithm: key.P256, PIN: Lend(pin)})
-	if !s.Info().Policy.PIN {
+	spec := s.spec(key.P256)
+	spec.PIN = Lend(pin)
+	spec.Unattended = false // or the agent would remember the PIN
+	k := create(t, b, spec)
+	if !k.Info().Policy.PIN {
 		t.Fatal("the key does not say that it has a PIN")
 	}
-	signs(t, s)
+	signs(t, k)
 	given = []byte("wrong")
 	var pinError *key.PINError
-	if _, err := s.SignContext(t.Context(), make([]byte, 32), crypto.SHA256); !errors.As(err, &pinError) {
+	if _, err := k.SignContext(t.Context(), make([]byte, 32), crypto.SHA256); !errors.As(err, &pinError) {
 		t.Fatalf("wrong PIN: %v; want a PINError", err)
 	}
 	given = pin
-	signs(t, s)
+	signs(t, k)
 	if !bytes.Equal(pin, []byte("correct horse")) {
 		t.Error("the lent PIN was changed")
 	}
@@ -163,7 +194,8 @@ func create(t *testing.T, b key.Creator, spec key.Spec) key.Signer {
 	return s
 }
 
-func only(t *testing.T, b key.Backend) key.Signer {
+// Only returns the one key of a backend.
+func Only(t *testing.T, b key.Backend) key.Signer {
 	t.Helper()
 	var found []key.Signer
 	for s, err := range b.Keys(t.Context()) {
@@ -199,13 +231,15 @@ func signs(t *testing.T, s key.Signer) {
 		if err != nil {
 			t.Fatalf("sign with %v: %v", o, err)
 		}
-		if !verifies(s.Public(), o, digest, sig) {
+		if !Verifies(s.Public(), o, digest, sig) {
 			t.Fatalf("signature with %v does not verify", o)
 		}
 	}
 }
 
-func verifies(pub crypto.PublicKey, opts crypto.SignerOpts, digest, sig []byte) bool {
+// Verifies says whether a signature as [key.Signer] makes it is good. opts are
+// those of the signer.
+func Verifies(pub crypto.PublicKey, opts crypto.SignerOpts, digest, sig []byte) bool {
 	switch k := pub.(type) {
 	case *ecdsa.PublicKey:
 		return ecdsa.VerifyASN1(k, digest, sig)
