@@ -157,7 +157,7 @@ func TestRememberedPINThatIsWrong(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *person, pins *PINs) {
 		p.pins = []string{"1234"}
 		d := newDevice(pins, key.SSH, false)
-		stale, err := secret.Copy([]byte("old"))
+		stale, err := secret.Read(strings.NewReader("old"), 3)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,7 +18,7 @@ func TestSecrets(t *testing.T) {
 		defer s.wipe()
 		put := func() string {
 			t.Helper()
-			buf, err := secret.Copy([]byte("1234"))
+			buf, err := secret.Read(strings.NewReader("1234"), 4)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -62,7 +63,7 @@ func TestSecrets(t *testing.T) {
 		for range limits.Secrets {
 			put()
 		}
-		buf, err := secret.Copy([]byte("1234"))
+		buf, err := secret.Read(strings.NewReader("1234"), 4)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"crypto/sha256"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/sealsmith/sealsmith/internal/keytest"
@@ -85,7 +86,7 @@ func infos(t *testing.T, dir string) map[string]key.Info {
 // agent would.
 func lend(t *testing.T, pin string) key.AuthFunc {
 	t.Helper()
-	b, err := secret.Copy([]byte(pin))
+	b, err := secret.Read(strings.NewReader(pin), len(pin))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,10 +8,7 @@ import (
 )
 
 func TestPagesAreProtected(t *testing.T) {
-	b, err := Copy([]byte("hunter2"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := hold(t, "hunter2")
 	defer b.Wipe()
 	flags := vmFlags(t, b)
 	for _, want := range []string{" dd", " wf"} { // do not dump, wipe on fork

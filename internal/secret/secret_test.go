@@ -62,10 +62,7 @@ func TestRead(t *testing.T) {
 }
 
 func TestWipe(t *testing.T) {
-	b, err := Copy([]byte("hunter2"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := hold(t, "hunter2")
 	b.Wipe()
 	b.Wipe()
 	if err := b.Use(func([]byte) error { return nil }); err == nil {
@@ -74,10 +71,7 @@ func TestWipe(t *testing.T) {
 }
 
 func TestNeverPrinted(t *testing.T) {
-	b, err := Copy([]byte("hunter2"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := hold(t, "hunter2")
 	defer b.Wipe()
 	var out bytes.Buffer
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
@@ -127,6 +121,16 @@ func TestRefusedLockIsToldOnce(t *testing.T) {
 	if len(told) != 1 || !errors.Is(told[0], first) {
 		t.Errorf("told %v", told)
 	}
+}
+
+// hold makes a Buffer that the caller wipes.
+func hold(t *testing.T, text string) *Buffer {
+	t.Helper()
+	b, err := Read(strings.NewReader(text), len(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 func wantSecret(t *testing.T, b *Buffer, want string) {
