@@ -25,6 +25,7 @@ var update = flag.Bool("update", false, "rewrite the table in docs/architecture.
 // pkg is what `go list` says of a package.
 type pkg struct {
 	ImportPath, Dir      string
+	Export               string // with -export
 	GoFiles, TestGoFiles []string
 	XTestGoFiles         []string
 	Imports, TestImports []string
@@ -36,7 +37,7 @@ func (p pkg) name() string { return strings.TrimPrefix(p.ImportPath, module+"/")
 
 func list(t *testing.T, args ...string) []pkg {
 	t.Helper()
-	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Dir,GoFiles,TestGoFiles,XTestGoFiles,Imports,TestImports,XTestImports,Module"}, args...)...)
+	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Dir,Export,GoFiles,TestGoFiles,XTestGoFiles,Imports,TestImports,XTestImports,Module"}, args...)...)
 	cmd.Dir = testenv.Root()
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
@@ -103,6 +104,16 @@ func TestOneDoorPerLibrary(t *testing.T) {
 	}
 }
 
+func TestForbidden(t *testing.T) {
+	for name, banned := range forbidden {
+		for _, p := range list(t, "-deps", module+"/"+name) {
+			if slices.Contains(banned, p.name()) {
+				t.Errorf("%s links %s, which is forbidden to it", name, p.name())
+			}
+		}
+	}
+}
+
 // within says whether a package is the library or stands below it.
 func within(pkg, library string) bool {
 	return pkg == library || strings.HasPrefix(pkg, library+"/")
@@ -112,9 +123,11 @@ func within(pkg, library string) bool {
 // is gone: such a rule would guard nothing.
 func TestTablesNameWhatExists(t *testing.T) {
 	ours := map[string]bool{}
+	imports := map[string][]string{} // not those of tests
 	imported := map[string]bool{}
 	for _, p := range list(t, "./...") {
 		ours[p.name()] = true
+		imports[p.name()] = p.Imports
 		for _, i := range slices.Concat(p.Imports, p.TestImports, p.XTestImports) {
 			imported[i] = true
 		}
@@ -131,6 +144,13 @@ func TestTablesNameWhatExists(t *testing.T) {
 			t.Errorf("the list of kits names the missing package %s", name)
 		}
 	}
+	for name, banned := range forbidden {
+		for _, name := range append(banned, name) {
+			if !ours[name] {
+				t.Errorf("the table of what is forbidden names the missing package %s", name)
+			}
+		}
+	}
 	for library, allowed := range doors {
 		found := false
 		for i := range imported {
@@ -140,8 +160,8 @@ func TestTablesNameWhatExists(t *testing.T) {
 			t.Errorf("nobody imports %s: remove its door", library)
 		}
 		for _, name := range allowed {
-			if !ours[name] {
-				t.Errorf("the door to %s names the missing package %s", library, name)
+			if !slices.ContainsFunc(imports[name], func(i string) bool { return within(i, library) }) {
+				t.Errorf("the door to %s is open to %s, which does not import it", library, name)
 			}
 		}
 	}

@@ -1,5 +1,5 @@
-// Package sigtest is the test kit for signatures: cosign, and keys in software that sign
-// only what they recognise, as the agent's remote keys do.
+// Package sigtest is the test kit for signatures: cosign, and keys in software
+// that sign only what they recognise, as the agent's remote keys do.
 //
 // # Trust
 //
