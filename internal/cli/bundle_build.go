@@ -15,7 +15,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sealsmith/sealsmith/bundle"
-	"github.com/sealsmith/sealsmith/internal/atomicfile"
 	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/internal/xdg"
@@ -179,7 +178,7 @@ func (a *app) writeBundles(f bundleBuildFlags, out *bundle.Output) error {
 		_, err := a.Out.Write(out.Files[0].Data)
 		return err
 	case f.kind != "":
-		if err := atomicfile.Write(f.output, out.Files[0].Data, 0o644); err != nil {
+		if err := writeOutput(f.output, out.Files[0].Data); err != nil {
 			return err
 		}
 		fmt.Fprintln(a.Out, f.output)

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -82,5 +83,14 @@ func (a *app) verifyRelease(dir string, policy verify.Policy) error {
 	if err != nil {
 		return err
 	}
-	return a.printResult(dir, append(result.Checks, checks...), result.Signers)
+	unchecked := folder.others()
+	for format, name := range map[verify.Format]string{verify.SSHSIG: bundle.SumsName + sshsigEnding, verify.Sigstore: bundle.SumsName + sigstoreEnding} {
+		if _, there := folder.files[name]; there && !slices.Contains(policy.Require, format) {
+			unchecked = append(unchecked, name)
+		}
+	}
+	slices.Sort(unchecked)
+	return a.printResult(resultJSON{
+		Subject: dir, Checks: append(result.Checks, checks...), NotChecked: unchecked, Signers: signersJSON(result.Signers),
+	})
 }

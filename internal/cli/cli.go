@@ -50,6 +50,8 @@ type app struct {
 // status. It prints errors itself. Cancelling ctx stops the command, which then
 // leaves no half-written file.
 func Main(ctx context.Context, args []string, std Streams) int {
+	out := &stickyWriter{Writer: std.Out}
+	std.Out = out
 	a := &app{Streams: std}
 	root := a.command()
 	root.SetArgs(args)
@@ -59,6 +61,9 @@ func Main(ctx context.Context, args []string, std Streams) int {
 	cmd, err := root.ExecuteContextC(ctx)
 	if err != nil && !a.started {
 		err = hint.Wrap(usageError(err), "see: "+cmd.CommandPath()+" --help")
+	}
+	if err == nil {
+		err = out.err
 	}
 	if err != nil {
 		a.printError(err)

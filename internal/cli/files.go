@@ -1,10 +1,14 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
+
+	"github.com/sealsmith/sealsmith/internal/atomicfile"
 )
 
 // readFile reads a file of at most limit bytes; a longer one is an error.
@@ -15,6 +19,39 @@ func readFile(path string, limit int64) ([]byte, error) {
 	}
 	defer f.Close()
 	return readAll(f, path, limit)
+}
+
+// writeOutput writes a file that was named by --output: atomically, through a link
+// if it is one, and into a device or pipe instead of in its place.
+func writeOutput(path string, data []byte) error {
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().IsRegular() {
+		return atomicfile.Write(path, data, 0o644)
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	return errors.Join(err, f.Close())
+}
+
+// stickyWriter remembers the first error: what was asked for and could not be
+// printed is a failure of the command.
+type stickyWriter struct {
+	io.Writer
+	err error
+}
+
+// Write implements [io.Writer].
+func (w *stickyWriter) Write(p []byte) (int, error) {
+	n, err := w.Writer.Write(p)
+	if err != nil && w.err == nil {
+		w.err = fmt.Errorf("print the result: %w", err)
+	}
+	return n, err
 }
 
 // readAll reads an open file of at most limit bytes.

@@ -46,7 +46,7 @@ each signature's its own.`,
 			if err != nil {
 				return a.printRefusal(subject.String(), err)
 			}
-			return a.printResult(subject.String(), result.Checks, result.Signers)
+			return a.printResult(resultJSON{Subject: subject.String(), Checks: result.Checks, Signers: signersJSON(result.Signers)})
 		},
 	}
 	trust.register(c)

@@ -2,9 +2,10 @@ package cli
 
 import (
 	"fmt"
+	"maps"
 	"os"
+	"regexp"
 	"slices"
-	"strings"
 	"syscall"
 
 	"github.com/sealsmith/sealsmith/bundle"
@@ -94,20 +95,29 @@ func releaseLimit(name string) int64 {
 	case name == bundle.SumsName:
 		return limits.BundleSums
 	}
-	who, isSigstore := strings.CutSuffix(name, sigstoreEnding)
-	if !isSigstore {
-		var isSSHSIG bool
-		if who, isSSHSIG = strings.CutSuffix(name, sshsigEnding); !isSSHSIG {
-			return 0
-		}
-	}
-	if who != bundle.SumsName && !strings.HasPrefix(who, bundle.SumsName+".") {
+	match := signatureName.FindStringSubmatch(name)
+	switch {
+	case match == nil:
 		return 0
-	}
-	if isSigstore {
+	case match[1] == sigstoreEnding:
 		return limits.SigstoreBundle
 	}
 	return limits.SSHSIG
+}
+
+// signatureName is a signature over SHA256SUMS, perhaps of somebody else.
+var signatureName = regexp.MustCompile(`^SHA256SUMS(?:\.[A-Za-z0-9][A-Za-z0-9@._+-]{0,63})?(\.sig|\.sigstore\.json)$`)
+
+// others are the files that no check of ours is about: signatures of more people.
+func (r *releaseFolder) others() []string {
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(r.files)) {
+		checked := append(bundleNames(), bundle.SumsName, bundle.SumsName+sshsigEnding, bundle.SumsName+sigstoreEnding)
+		if !slices.Contains(checked, name) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 func bundleNames() []string {

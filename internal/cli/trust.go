@@ -79,17 +79,21 @@ func readTrust(dir, path string) ([]byte, error) {
 }
 
 // printResult prints what a verification established, and nothing else.
-func (a *app) printResult(what string, checks []string, signers []verify.Signer) error {
+func (a *app) printResult(r resultJSON) error {
+	r.Verified = true
 	if a.json {
-		return a.printJSON(resultJSON{Verified: true, Subject: what, Checks: checks, Signers: signersJSON(signers)})
+		return a.printJSON(r)
 	}
 	if a.quiet {
 		return nil
 	}
-	for _, check := range checks {
+	for _, check := range r.Checks {
 		fmt.Fprintf(a.Out, "ok: %s\n", check)
 	}
-	fmt.Fprintf(a.Out, "verified: %s\n", what)
+	for _, name := range r.NotChecked {
+		fmt.Fprintf(a.Out, "not checked: %s\n", name)
+	}
+	fmt.Fprintf(a.Out, "verified: %s\n", r.Subject)
 	return nil
 }
 
@@ -108,12 +112,14 @@ func (a *app) printRefusal(what string, err error) error {
 
 // resultJSON is the --json form of a verification.
 type resultJSON struct {
-	Verified bool         `json:"verified"`
-	Subject  string       `json:"subject"` // what was verified
-	Checks   []string     `json:"checks"`  // that were made and passed
-	Signers  []signerJSON `json:"signers"`
-	Reason   string       `json:"reason,omitempty"` // of a refusal: its kind
-	Error    string       `json:"error,omitempty"`
+	Verified bool     `json:"verified"`
+	Subject  string   `json:"subject"` // what was verified
+	Checks   []string `json:"checks"`  // that were made and passed
+	// NotChecked are files beside what was verified that nothing was said of.
+	NotChecked []string     `json:"not_checked,omitempty"`
+	Signers    []signerJSON `json:"signers"`
+	Reason     string       `json:"reason,omitempty"` // of a refusal: its kind
+	Error      string       `json:"error,omitempty"`
 }
 
 type signerJSON struct {
