@@ -84,7 +84,7 @@ func (f *fakePrompter) PIN(_ context.Context, p prompt.Prompt) (*secret.Buffer, 
 	if f.err != nil {
 		return nil, f.err
 	}
-	return secret.Copy([]byte("1234"))
+	return secret.Read(strings.NewReader("1234"), 4)
 }
 
 func TestPeople(t *testing.T) {
