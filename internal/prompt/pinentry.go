@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/sealsmith/sealsmith/internal/hint"
@@ -127,12 +128,13 @@ func converse(ctx context.Context, q Prompt, r io.Reader, w io.Writer, ask func(
 func options(ctx context.Context) []string {
 	var all []string
 	for _, o := range []struct{ name, variable string }{
-		{"ttyname", "GPG_TTY"}, {"ttytype", "TERM"}, {"lc-ctype", "LC_ALL"},
+		{"ttyname", "GPG_TTY"}, {"ttytype", "TERM"},
 	} {
 		if value := os.Getenv(o.variable); value != "" {
 			all = append(all, "OPTION "+o.name+"="+escape(value))
 		}
 	}
+	all = append(all, "OPTION lc-ctype="+escape(charset()))
 	if deadline, ok := ctx.Deadline(); ok {
 		all = append(all, "SETTIMEOUT "+strconv.Itoa(max(1, int(time.Until(deadline).Seconds()))))
 	}
@@ -167,4 +169,18 @@ func classify(err error) error {
 	}
 	return hint.Wrap(fmt.Errorf("%w: %w", ErrUnavailable, err),
 		"see whether pinentry works here: echo GETPIN | pinentry")
+}
+
+// charset is the locale that says how to show characters (setlocale(3)). In one
+// that is not UTF-8, pinentry fails at the first character it cannot show.
+func charset() string {
+	for _, variable := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
+		if value := os.Getenv(variable); value != "" {
+			if folded := strings.ToLower(value); strings.HasSuffix(folded, ".utf-8") || strings.HasSuffix(folded, ".utf8") {
+				return value
+			}
+			break
+		}
+	}
+	return "C.UTF-8"
 }

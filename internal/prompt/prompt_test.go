@@ -148,6 +148,7 @@ func TestPinentry(t *testing.T) {
 func TestPinentryIsTold(t *testing.T) {
 	program, log := fake(t, "pinentry:OK")
 	t.Setenv("GPG_TTY", "/dev/pts/x")
+	t.Setenv("LC_ALL", "C")
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Second)
 	defer cancel()
 	if err := New(program).Confirm(ctx, question); err != nil {
@@ -159,7 +160,7 @@ func TestPinentryIsTold(t *testing.T) {
 	}
 	got := string(data)
 	for _, want := range []string{
-		"OPTION ttyname=/dev/pts/x\n", "OPTION ttytype=xterm\n", "SETTIMEOUT 99\n", "SETERROR Wrong PIN, 2 tries left\n",
+		"OPTION ttyname=/dev/pts/x\n", "OPTION ttytype=xterm\n", "OPTION lc-ctype=C.UTF-8\n", "SETTIMEOUT 99\n", "SETERROR Wrong PIN, 2 tries left\n",
 		`SETDESC Sign with the key "release"%0A%0AKey: tpm/release%0ASubject: "100%25\u202e\nKey: other"%0A%0AThe program says:%0A`,
 		"CONFIRM\n",
 	} {
