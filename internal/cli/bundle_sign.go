@@ -44,6 +44,9 @@ Both are verified before they are written.
 }
 
 func (a *app) signRelease(ctx context.Context, dir, keyRef, namespace string) error {
+	if err := isFolder(dir); err != nil {
+		return err
+	}
 	folder, err := readRelease(dir)
 	if err != nil {
 		return err

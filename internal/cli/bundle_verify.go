@@ -1,13 +1,11 @@
 package cli
 
 import (
-	"os"
 	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/sealsmith/sealsmith/bundle"
-	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/verify"
 )
 
@@ -33,8 +31,8 @@ Whom to trust is said on the command line, with files from outside the folder:
 Any reason to say no is exit status 3.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			if _, err := os.Stat(args[0]); err != nil {
-				return hint.Wrap(err, "give the folder that holds "+bundle.SumsName)
+			if err := isFolder(args[0]); err != nil {
+				return err
 			}
 			policy, err := trust.policy(args[0])
 			if err != nil {

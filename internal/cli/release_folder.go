@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/sealsmith/sealsmith/bundle"
+	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/verify"
 )
@@ -24,6 +25,15 @@ const (
 type releaseFolder struct {
 	dir   string
 	files map[string][]byte
+}
+
+// isFolder says what to give when the argument is no folder.
+func isFolder(dir string) error {
+	info, err := os.Stat(dir)
+	if err == nil && !info.IsDir() {
+		err = fmt.Errorf("%s is not a folder", dir)
+	}
+	return hint.Wrap(err, "give the folder that holds "+bundle.SumsName)
 }
 
 // readRelease reads a release folder. It refuses files that no release has: what
