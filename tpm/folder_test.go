@@ -171,6 +171,7 @@ func TestBadFilesDoNotHideTheOthers(t *testing.T) {
 		"writable by all":  {"x.tpm", good, 0o666},
 		"not a name":       {"X Y.tpm", good, 0o600},
 		"unknown field":    {"k.json", bytes.Replace(record, []byte(`"id"`), []byte(`"xx": 1, "id"`), 1), 0o600},
+		"null record":      {"k.json", []byte("null\n"), 0o600},
 		"trailing data":    {"k.json", append(record, "{}"...), 0o600},
 		"bad parent":       {"k.json", bytes.Replace(record, []byte("000b"), []byte("00xx"), 1), 0o600},
 		"record too large": {"k.json", append(record, bytes.Repeat([]byte(" "), 5000)...), 0o600},

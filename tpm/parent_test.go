@@ -3,6 +3,7 @@ package tpm_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -37,6 +38,8 @@ func TestAnotherParentIsRefusedBeforeTheSalt(t *testing.T) {
 		"no Name":       func(b []byte) []byte { return append(b[:i-4:i-4], b[i+64:]...) },
 		"unknown field": func(b []byte) []byte { return bytes.Replace(b, []byte(`"pinned_at"`), []byte(`"at"`), 1) },
 		"too large":     func(b []byte) []byte { return append(b, bytes.Repeat([]byte(" "), 65<<10)...) },
+		"null":          func([]byte) []byte { return []byte("null\n") },
+		"null entry":    func([]byte) []byte { return fmt.Appendf(nil, "{%q: null}\n", f.chip.Device()) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			write(t, pins, change(bytes.Clone(data)))

@@ -33,27 +33,28 @@ func (p pinFile) path() string { return filepath.Join(p.dir, "tpm.json") }
 // read returns the Name pinned for the device; nil means none, and then all is
 // what there is about other devices.
 func (p pinFile) read() (name []byte, all map[string]devicePin, err error) {
-	all = map[string]devicePin{}
 	data, err := readOwn(p.path(), limits.TPMPins)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, all, nil
-	}
-	if err == nil {
-		err = decodeJSON(data, &all)
+		return nil, map[string]devicePin{}, nil
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("read TPM pins: %w", err)
 	}
-	pin, found := all[p.device]
-	if !found {
-		return nil, all, nil
+	all, err = parsePins(data)
+	if pin, found := all[p.device]; err == nil && found {
+		name, err = parseName(pin.SRKName)
 	}
-	name, err = parseName(pin.SRKName)
 	if err != nil {
 		return nil, nil, hint.Wrap(fmt.Errorf("read TPM pins: %s: %w", p.path(), err),
-			"restore the file from a backup; removing the device's entry trusts the TPM anew")
+			"restore the file from a backup; removing the device's entry, or the file, trusts the TPM anew")
 	}
 	return name, all, nil
+}
+
+// parsePins reads the content of tpm.json. The map is never nil.
+func parsePins(data []byte) (map[string]devicePin, error) {
+	all := map[string]devicePin{}
+	return all, decodeJSON(data, &all)
 }
 
 // formatName writes a Name as it stands in our files.

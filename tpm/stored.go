@@ -176,15 +176,19 @@ func readOwn(path string, limit int) ([]byte, error) {
 	return data, err
 }
 
-// decodeJSON decodes exactly one value without unknown fields.
+// decodeJSON decodes exactly one object without unknown fields. A null, which
+// encoding/json takes for anything, is none.
 func decodeJSON(data []byte, into any) error {
+	if !bytes.HasPrefix(bytes.TrimLeft(data, " \t\r\n"), []byte("{")) {
+		return errors.New("not a JSON object")
+	}
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()
 	if err := d.Decode(into); err != nil {
 		return err
 	}
 	if _, err := d.Token(); err != io.EOF {
-		return errors.New("something follows the JSON value")
+		return errors.New("something follows the JSON object")
 	}
 	return nil
 }
