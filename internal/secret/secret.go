@@ -55,17 +55,6 @@ func New(size int) (*Buffer, error) {
 	return b, nil
 }
 
-// Copy moves a secret into a Buffer and wipes the source, also when it fails.
-func Copy(source []byte) (*Buffer, error) {
-	defer clear(source)
-	b, err := New(len(source))
-	if err != nil {
-		return nil, err
-	}
-	copy(b.pages, source)
-	return b, nil
-}
-
 // Read reads a secret to the end of r, straight into its pages. It fails on an
 // empty secret and on one of more than limit bytes.
 func Read(r io.Reader, limit int) (*Buffer, error) {

@@ -14,22 +14,6 @@ import (
 	"time"
 )
 
-func TestCopyWipesItsSource(t *testing.T) {
-	source := []byte("hunter2")
-	b, err := Copy(source)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer b.Wipe()
-	if !bytes.Equal(source, make([]byte, 7)) {
-		t.Errorf("source is still %q", source)
-	}
-	wantSecret(t, b, "hunter2")
-	if _, err := Copy(nil); err == nil {
-		t.Error("an empty secret was taken")
-	}
-}
-
 func TestRead(t *testing.T) {
 	for name, c := range map[string]struct {
 		in   string
