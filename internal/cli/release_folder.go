@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"regexp"
@@ -50,8 +51,8 @@ func readRelease(dir string) (*releaseFolder, error) {
 	}
 	defer f.Close()
 	names, err := f.Readdirnames(limits.ReleaseFiles + 1)
-	if err != nil && len(names) == 0 {
-		return nil, refused(verify.MissingFile, "%s is empty", dir)
+	if err != nil && err != io.EOF { // which means that the folder is empty
+		return nil, err
 	}
 	if len(names) > limits.ReleaseFiles {
 		return nil, refused(verify.ExtraFile, "%s holds more than %d files", dir, limits.ReleaseFiles)
@@ -81,7 +82,7 @@ func readIn(root *os.Root, name string, limit int64) ([]byte, error) {
 		return nil, refused(verify.ExtraFile, "%.200q is no regular file", name)
 	}
 	if info.Size() > limit {
-		return nil, refused(verify.Malformed, "%.200q has %d bytes, more than %d", name, info.Size(), limit)
+		return nil, refused(verify.MalformedFile, "%.200q has %d bytes, more than %d", name, info.Size(), limit)
 	}
 	// O_NONBLOCK: if it became a pipe meanwhile, this does not wait.
 	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
@@ -120,9 +121,9 @@ var signatureName = regexp.MustCompile(`^SHA256SUMS(?:\.[A-Za-z0-9][A-Za-z0-9@._
 
 // others are the files that no check of ours is about: signatures of more people.
 func (r *releaseFolder) others() []string {
+	checked := append(bundleNames(), bundle.SumsName, bundle.SumsName+sshsigEnding, bundle.SumsName+sigstoreEnding)
 	var names []string
 	for _, name := range slices.Sorted(maps.Keys(r.files)) {
-		checked := append(bundleNames(), bundle.SumsName, bundle.SumsName+sshsigEnding, bundle.SumsName+sigstoreEnding)
 		if !slices.Contains(checked, name) {
 			names = append(names, name)
 		}
@@ -161,10 +162,10 @@ func (r *releaseFolder) checkFiles() ([]string, error) {
 		}
 		b, err := bundle.Parse(data)
 		if err != nil {
-			return nil, refused(verify.Malformed, "%s: %w", name, err)
+			return nil, refused(verify.MalformedFile, "%s: %w", name, err)
 		}
 		if b.Header().Kind != kind {
-			return nil, refused(verify.Malformed, "%s holds %s", name, b.Header().Kind)
+			return nil, refused(verify.MalformedFile, "%s holds %s", name, b.Header().Kind)
 		}
 		checks = append(checks,
 			name+" has the digest that SHA256SUMS names",
