@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/google/go-tpm/tpm2"
@@ -26,8 +27,10 @@ type chip struct {
 	log     *slog.Logger
 	notice  func(string)
 	limit   func(tpm2.TPMCC) time.Duration
+	ready   time.Duration // in which open must be done
 
 	ctx   context.Context // of the job in hand: transport.TPM has no room for it
+	cut   context.Context // ends the command in hand too
 	owner *os.File        // the lock; nil before the first open or when shared
 	link  *link           // nil: not open, and then nothing below is set
 
@@ -44,10 +47,11 @@ type loadedKey struct {
 	handle tpm2.TPMHandle
 }
 
-func newChip(t target, o Options) *chip {
+func newChip(t target, o Options, cut context.Context) *chip {
 	return &chip{
 		target: t, lockDir: o.LockDir, pins: pinFile{o.DataDir, t.String()},
 		log: o.Log.With(logx.Device, t.String()), notice: o.Notice, limit: commandLimit,
+		ready: limits.TPMOpen, cut: cut,
 	}
 }
 
@@ -77,11 +81,33 @@ func (c *chip) open() error {
 		return err
 	}
 	c.link = l
-	if err := c.prepare(); err != nil {
-		return c.target.explain(errors.Join(err, c.drop()))
+	if err := c.prepareInTime(); err != nil {
+		return err
 	}
 	c.log.Debug("TPM opened")
 	return nil
+}
+
+// prepareInTime runs prepare within one limit for all its commands, and drops the
+// connection when it fails.
+func (c *chip) prepareInTime() error {
+	job := c.ctx
+	ctx, cancel := context.WithTimeout(job, c.ready)
+	defer cancel()
+	c.ctx = ctx
+	err := c.prepare()
+	c.ctx = job
+	if err == nil {
+		return nil
+	}
+	err = errors.Join(err, c.drop())
+	switch {
+	case job.Err() != nil:
+		return fmt.Errorf("open TPM %s: %w", c.target, err)
+	case ctx.Err() != nil:
+		err = fmt.Errorf("not ready within %v: %w", c.ready, err)
+	}
+	return c.target.explain(err)
 }
 
 // prepare does what each kind of device needs once a connection is open.
@@ -110,17 +136,22 @@ func (c *chip) prepare() error {
 
 // Send implements [transport.TPM]: it sends one command, and sends the same
 // bytes again while the TPM asks for patience. That is right inside an HMAC
-// session too: the nonces have not moved.
+// session too: the nonces have not moved. When the job in hand was given up, only
+// what it loaded is still unloaded.
 func (c *chip) Send(command []byte) ([]byte, error) {
 	if len(command) > limits.TPMFrame {
 		return nil, fmt.Errorf("command of %d bytes", len(command))
+	}
+	code := commandCode(command)
+	if err := c.ctx.Err(); err != nil && code != tpm2.TPMCCFlushContext {
+		return nil, err
 	}
 	start := time.Now()
 	for pause := time.Millisecond; ; pause = min(2*pause, limits.TPMRetryPause) {
 		if c.link == nil {
 			return nil, &lostError{false, net.ErrClosed}
 		}
-		answer, err := c.link.exchange(command, c.limit(commandCode(command)))
+		answer, err := c.link.exchange(c.cut, command, c.limit(code))
 		if err != nil {
 			c.log.Warn("TPM connection lost", logx.Err, err)
 			return nil, c.lose(err)
@@ -164,6 +195,18 @@ func execute[R any](c *chip, cmd tpm2.Command[R, *R]) (rsp *R, err error) {
 		err = c.lose(fmt.Errorf("bad answer from the TPM: %w", err))
 	}
 	return nil, err
+}
+
+// guard runs f and makes its panic an error: no answer of a TPM, and no file, may
+// end the process. What f left behind in the TPM goes with the connection.
+func (c *chip) guard(f func(*chip) error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.log.Error("panic while the TPM was used", logx.Err, p, "stack", string(debug.Stack()))
+			err = c.lose(fmt.Errorf("internal error while the TPM was used: %.200q", fmt.Sprint(p)))
+		}
+	}()
+	return f(c)
 }
 
 // attempt runs f, and runs it once more when that can help: the TPM was reset or
@@ -228,6 +271,9 @@ func (c *chip) flushLeftovers() error {
 			return err
 		}
 		for _, h := range handles {
+			if err := c.ctx.Err(); err != nil {
+				return err
+			}
 			if err := c.flush(h); err != nil {
 				return err
 			}

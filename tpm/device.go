@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/google/go-tpm/tpm2/transport"
 
+	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/key"
 )
 
@@ -37,10 +39,14 @@ type Device struct {
 	chip   *chip // only serve's goroutine touches it
 
 	jobs    chan job
-	closing chan struct{} // closed by Close
-	closed  chan struct{} // closed when the goroutine has ended
+	closing context.Context // ends with Close: no job begins another command
+	stop    context.CancelFunc
+	cut     context.CancelFunc // ends the command in hand
+	closed  chan error         // the goroutine's last word
 	once    sync.Once
-	err     error // of closing; read after closed
+	err     error // of closing
+
+	patience, giveUp time.Duration // of Close
 }
 
 // job is a closure for the goroutine that owns the TPM.
@@ -69,9 +75,12 @@ func NewDevice(o Options) (*Device, error) {
 	if o.Notice == nil {
 		o.Notice = func(text string) { o.Log.Warn(text) }
 	}
+	closing, stop := context.WithCancel(context.Background())
+	inHand, cut := context.WithCancel(context.Background())
 	d := &Device{
-		target: t, chip: newChip(t, o),
-		jobs: make(chan job), closing: make(chan struct{}), closed: make(chan struct{}),
+		target: t, chip: newChip(t, o, inHand),
+		jobs: make(chan job), closing: closing, stop: stop, cut: cut, closed: make(chan error, 1),
+		patience: limits.TPMClose, giveUp: limits.TPMGiveUp,
 	}
 	go d.serve()
 	return d, nil
@@ -81,7 +90,8 @@ func NewDevice(o Options) (*Device, error) {
 func (d *Device) String() string { return d.target.String() }
 
 // Do runs f with the TPM to itself. Cancelling ctx ends the wait for the TPM and
-// the pauses between repetitions; a command that was sent is waited for. Warnings
+// the pauses between repetitions; a command that was sent is waited for, and then
+// no other is sent but TPM2_FlushContext. A panic of f becomes an error. Warnings
 // by which the TPM asks for patience are dealt with: f sees the final answer. f
 // must flush every handle that it makes, and must not call the Device. If the TPM
 // cannot be opened, the error wraps [key.ErrUsage], [key.ErrNoDevice] or
@@ -96,10 +106,20 @@ func (d *Device) Do(ctx context.Context, f func(transport.TPM) error) error {
 }
 
 // Close waits for the command in hand, unloads every key, ends the session and
-// closes the TPM. A second Close does nothing and returns the same error.
+// closes the TPM. When that takes longer than limits.TPMClose the connection is
+// cut, and the slots of the TPM stay as they are. Close fails, and leaves the lock
+// of the device to the end of the process, if even that does not end the job in
+// hand. A second Close does nothing and returns the same error.
 func (d *Device) Close() error {
-	d.once.Do(func() { close(d.closing) })
-	<-d.closed
+	d.once.Do(func() {
+		d.stop()
+		defer time.AfterFunc(d.patience, d.cut).Stop()
+		select {
+		case d.err = <-d.closed:
+		case <-time.After(d.patience + d.giveUp):
+			d.err = fmt.Errorf("close TPM %s: what is in hand does not end", d.target)
+		}
+	})
 	return d.err
 }
 
@@ -115,23 +135,34 @@ func (d *Device) run(ctx context.Context, f func(*chip) error) error {
 		return <-done
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-d.closing:
+	case <-d.closing.Done():
 		return errClosed
 	}
 }
 
 // serve is the goroutine that owns the TPM.
 func (d *Device) serve() {
-	defer close(d.closed)
 	for {
 		select {
 		case j := <-d.jobs:
-			d.chip.ctx = j.ctx
-			j.done <- j.do(d.chip)
-		case <-d.closing:
+			j.done <- d.do(j)
+		case <-d.closing.Done():
 			d.chip.ctx = context.Background()
-			d.err = d.chip.close()
+			d.closed <- d.chip.guard((*chip).close)
 			return
 		}
 	}
+}
+
+// do runs a job until its own context or the device's ends it.
+func (d *Device) do(j job) error {
+	ctx, cancel := context.WithCancel(j.ctx)
+	defer cancel()
+	defer context.AfterFunc(d.closing, cancel)()
+	d.chip.ctx = ctx
+	err := d.chip.guard(j.do)
+	if err != nil && ctx.Err() != nil && j.ctx.Err() == nil {
+		return fmt.Errorf("%w: %w", errClosed, err)
+	}
+	return explainLost(err)
 }

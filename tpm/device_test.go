@@ -289,10 +289,10 @@ func (h *pidHandler) last() int {
 	return h.pids[0]
 }
 
-// fakeTPM gives the same answer to every command.
-func fakeTPM(t *testing.T, answer []byte) (socket string) {
+// fakeTPM serves what answer makes of each command; nil hangs up.
+func fakeTPM(t *testing.T, answer func(command []byte) []byte) (device string) {
 	t.Helper()
-	socket = filepath.Join(testenv.SocketDir(t), "tpm.sock")
+	socket := filepath.Join(testenv.SocketDir(t), "tpm.sock")
 	l, err := net.Listen("unix", socket)
 	if err != nil {
 		t.Fatal(err)
@@ -309,13 +309,18 @@ func fakeTPM(t *testing.T, answer []byte) (socket string) {
 				defer c.Close()
 				buf := make([]byte, 4096)
 				for {
-					if _, err := c.Read(buf); err != nil {
+					n, err := c.Read(buf)
+					if err != nil {
 						return
 					}
-					c.Write(answer)
+					a := answer(buf[:n])
+					if a == nil {
+						return
+					}
+					c.Write(a)
 				}
 			})
 		}
 	})
-	return socket
+	return "unix:" + socket
 }

@@ -57,6 +57,17 @@ func (c *chip) lockedOut(err error) error {
 	return hint.Wrap(fmt.Errorf("%w: %w", lockout, err), advice, "keys without a PIN go on working")
 }
 
+// explainLost gives a TPM that went away, or does not answer, its class and its
+// advice, unless opening it did.
+func explainLost(err error) error {
+	var lost *lostError
+	if !errors.As(err, &lost) || errors.Is(err, key.ErrNoDevice) || errors.Is(err, key.ErrBusy) {
+		return err
+	}
+	return hint.Wrap(fmt.Errorf("%w: %w", err, key.ErrNoDevice),
+		"try again; if the TPM stays silent, restart what serves it: the software TPM, or the machine")
+}
+
 // isGone says that a handle or the session is not in the TPM any more: it was
 // reset, or somebody unloaded them.
 func isGone(err error) bool {

@@ -1,6 +1,7 @@
 package tpm
 
 import (
+	"context"
 	"time"
 
 	"github.com/google/go-tpm/tpm2"
@@ -11,6 +12,19 @@ import (
 func (d *Device) SetCommandLimit(limit time.Duration) {
 	d.chip.limit = func(tpm2.TPMCC) time.Duration { return limit }
 }
+
+// SetReadyLimit replaces the time in which opening must be done, with the same
+// condition.
+func (d *Device) SetReadyLimit(limit time.Duration) { d.chip.ready = limit }
+
+// SetCloseLimits replaces the times for which Close waits before it cuts the
+// connection, and after that.
+func (d *Device) SetCloseLimits(patience, giveUp time.Duration) {
+	d.patience, d.giveUp = patience, giveUp
+}
+
+// Closing ends when Close has begun.
+func (d *Device) Closing() context.Context { return d.closing }
 
 // StorageTemplate is the template of the storage primary.
 func StorageTemplate() tpm2.TPMTPublic { return storageTemplate() }

@@ -1,6 +1,7 @@
 package tpm
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -44,17 +45,21 @@ func (e *lostError) Error() string { return "connection to the TPM lost: " + e.e
 // Unwrap gives errors.Is the cause.
 func (e *lostError) Unwrap() error { return e.err }
 
-// exchange sends one command and reads its whole answer, within limit. Every
-// error is a *lostError.
-func (l *link) exchange(command []byte, limit time.Duration) ([]byte, error) {
+// exchange sends one command and reads its whole answer, within limit and until
+// cut ends. Every error is a *lostError.
+func (l *link) exchange(cut context.Context, command []byte, limit time.Duration) ([]byte, error) {
 	if err := l.SetDeadline(time.Now().Add(limit)); err != nil {
 		return nil, &lostError{false, err}
 	}
+	defer context.AfterFunc(cut, func() { l.SetDeadline(time.Unix(1, 0)) })()
 	if n, err := l.Write(command); err != nil {
 		return nil, &lostError{n > 0, err}
 	}
 	answer, err := readAnswer(l.conn)
-	if errors.Is(err, os.ErrDeadlineExceeded) {
+	switch {
+	case err != nil && cut.Err() != nil:
+		err = fmt.Errorf("closed before it answered: %w", err)
+	case errors.Is(err, os.ErrDeadlineExceeded):
 		err = fmt.Errorf("no answer within %v: %w", limit, err)
 	}
 	if err != nil {

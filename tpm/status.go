@@ -137,6 +137,9 @@ func (c *chip) handles(first tpm2.TPMHandle) ([]tpm2.TPMHandle, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list TPM handles: %w", err)
 	}
+	if n := len(list.Handle); n > limits.TPMHandles {
+		return nil, c.lose(fmt.Errorf("bad answer from the TPM: %d handles, %d were asked for", n, limits.TPMHandles))
+	}
 	return list.Handle, nil
 }
 

@@ -22,14 +22,24 @@ const (
 	// TPMDial is how long a software TPM may take to accept a connection: it
 	// takes 3 ms, but accepts no second client while it serves a first.
 	TPMDial = 5 * time.Second
+	// TPMOpen is how long a TPM may take, after it was connected to, until no new
+	// command of opening is begun: all of them together take milliseconds, and a
+	// TPM that tests itself first takes up to TPMRetry.
+	TPMOpen = 30 * time.Second
+	// TPMClose is how long closing waits for the command in hand, and for those
+	// that give back the TPM's slots, before the connection is cut.
+	TPMClose = TPMCommand + 5*time.Second
+	// TPMGiveUp is how much longer closing waits for whatever else is in hand,
+	// such as the end of swtpm, which takes up to TPMExit.
+	TPMGiveUp = 2 * TPMExit
 	// TPMExit is how long swtpm may take to leave after its connection closed
 	// (1 ms) before it is killed.
 	TPMExit = 2 * time.Second
 	// TPMLockout is the longest wait after wrong PINs that we tell: the TPM
 	// chooses the numbers, and a Duration holds not much more.
 	TPMLockout = 1 << 31 * time.Second
-	// TPMHandles is how many handles of a kind are listed: TPMs have room for
-	// three to some dozen objects and sessions.
+	// TPMHandles is how many handles of a kind are asked for: TPMs have room for
+	// three to some dozen objects and sessions. An answer with more is refused.
 	TPMHandles = 64
 	// TPMPIN is the longest PIN, in octets: a TPM takes auth values up to the
 	// size of the key's name hash, which is SHA-256.
