@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/sealsmith/sealsmith/internal/atomicfile"
 	"github.com/sealsmith/sealsmith/internal/sshwire"
 	"github.com/sealsmith/sealsmith/internal/xdg"
@@ -59,7 +61,8 @@ func (f *folder) list() ([]storedKey, error) {
 }
 
 // scan returns the names of the keys in a folder and a text that changes with
-// any file in it. A missing folder is an empty one.
+// any file in it, with what a link leads to, and with their owners and modes. A
+// missing folder is an empty one.
 func scan(dir string) (names []string, stamp string, err error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -68,11 +71,13 @@ func scan(dir string) (names []string, stamp string, err error) {
 	var b strings.Builder
 	b.WriteString("read") // never empty
 	for _, e := range entries {
-		info, err := e.Info()
-		if err != nil {
+		var st unix.Stat_t
+		err := unix.Stat(filepath.Join(dir, e.Name()), &st)
+		if err == unix.ENOENT {
 			continue // deleted meanwhile
 		}
-		fmt.Fprintf(&b, "\n%q %d %d", e.Name(), info.Size(), info.ModTime().UnixNano())
+		fmt.Fprintf(&b, "\n%q %d %o %d %d %d %d %v", e.Name(),
+			st.Ino, st.Mode, st.Uid, st.Size, st.Mtim.Nano(), st.Ctim.Nano(), err)
 		if name, found := strings.CutSuffix(e.Name(), keySuffix); found && !strings.HasPrefix(name, ".") {
 			names = append(names, name)
 		}

@@ -179,9 +179,7 @@ func TestBadFilesDoNotHideTheOthers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(f.dir, c.file)
 			write(t, path, c.data)
-			if err := os.Chmod(path, c.mode); err != nil {
-				t.Fatal(err)
-			}
+			chmod(t, path, c.mode)
 			listed := []string{"k"}
 			if c.file == "k.json" {
 				listed = nil
@@ -194,6 +192,35 @@ func TestBadFilesDoNotHideTheOthers(t *testing.T) {
 			}
 			wantListed(t, f.b, []string{"k"}, nil)
 		})
+	}
+}
+
+// TestModesAreSeenAtOnce: a mode changes neither the content nor the time of a
+// file, or of what a link leads to.
+func TestModesAreSeenAtOnce(t *testing.T) {
+	f := newFixture(t)
+	path, elsewhere := filepath.Join(f.dir, "k.tpm"), filepath.Join(t.TempDir(), "k")
+	check := func() {
+		t.Helper()
+		wantListed(t, f.b, []string{"k"}, nil)
+		for range 2 {
+			chmod(t, path, 0o666)
+			wantListed(t, f.b, nil, []string{"k.tpm", "can be written"})
+			chmod(t, path, 0o600)
+			wantListed(t, f.b, []string{"k"}, nil)
+		}
+	}
+	check()
+	if err := errors.Join(os.Rename(path, elsewhere), os.Symlink(elsewhere, path)); err != nil {
+		t.Fatal(err)
+	}
+	check()
+}
+
+func chmod(t *testing.T, path string, mode os.FileMode) {
+	t.Helper()
+	if err := os.Chmod(path, mode); err != nil {
+		t.Fatal(err)
 	}
 }
 
