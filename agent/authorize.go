@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/sealsmith/sealsmith/internal/hint"
+	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/key"
 	"github.com/sealsmith/sealsmith/provenance"
 )
@@ -58,6 +59,11 @@ func (s *Server) authorize(ctx context.Context, r Request) error {
 	if r.Form == FormDSSE && r.PayloadType != provenance.PayloadType {
 		return refuse(fmt.Sprintf("payload type %.200q is not %s", r.PayloadType, provenance.PayloadType))
 	}
+	if r.Form == FormDSSE && (supervised(r.Key) || rule.Confirm) {
+		if err := showable(r.Statement); err != nil {
+			return err
+		}
+	}
 	if !mustConfirm(r.Key, rule) {
 		return nil
 	}
@@ -71,6 +77,24 @@ func namespaceAllowed(u key.Usage, rule Rule, namespace string) bool {
 		return slices.Contains(rule.Namespaces, namespace)
 	}
 	return slices.Contains(namespaces[u], namespace) || u == key.Artifact && ownNamespace.MatchString(namespace)
+}
+
+// showable says whether a prompt can show all that a statement is about. A person
+// must not say yes to what they cannot see.
+func showable(s *provenance.Statement) error {
+	for i, subject := range s.Subject {
+		for algorithm := range subject.Digest {
+			if !provenance.KnownDigest(algorithm) {
+				return hint.Wrap(refuse(fmt.Sprintf("subject %d has a digest of the unknown algorithm %.200q, which nobody can be asked about", i+1, algorithm)),
+					"name the subject by its sha256 or gitCommit digest alone")
+			}
+		}
+	}
+	if n := digests(s); n > limits.ShownDigests {
+		return hint.Wrap(refuse(fmt.Sprintf("the statement has %d digests, and a prompt shows %d", n, limits.ShownDigests)),
+			"sign several statements, or use a key created with --unattended")
+	}
+	return nil
 }
 
 // supervised says that a person sees every use of the key.

@@ -7,7 +7,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/sealsmith/sealsmith/internal/hint"
+	"github.com/sealsmith/sealsmith/internal/keytest"
+	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/key"
 	"github.com/sealsmith/sealsmith/provenance"
 )
@@ -124,9 +128,8 @@ func TestConfirmation(t *testing.T) {
 	h.person.questions()
 	h.person.confirm = yes
 	sha256, sha1 := strings.Repeat("0a", 32), strings.Repeat("0b", 20)
-	payload := []byte(`{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://example.org/p","predicate":{},"subject":[
-		{"name":"a","digest":{"sha256":"` + sha256 + `","gitCommit":"` + sha1 + `"}},{"uri":"pkg:b","digest":{"sha256":"` + sha256 + `"}},
-		{"digest":{"odd":"c"}},{"name":"d","digest":{"odd":"d"}},{"name":"e","digest":{"odd":"e"}}]}`)
+	payload := statementOf(`{"name":"a","digest":{"sha256":"` + sha256 + `","gitCommit":"` + sha1 + `"}},
+		{"uri":"pkg:b","digest":{"sha256":"` + sha256 + `"}},{"digest":{"sha1":"` + sha1 + `"}}`)
 	if _, err := k.SignDSSE(t.Context(), provenance.PayloadType, payload); err != nil {
 		t.Fatal(err)
 	}
@@ -134,15 +137,93 @@ func TestConfirmation(t *testing.T) {
 	if len(asked) != 1 {
 		t.Fatalf("asked %d times", len(asked))
 	}
-	facts := map[string][]string{}
-	for _, f := range asked[0].Facts {
-		facts[f.Label] = append(facts[f.Label], f.Value)
+	_, sum := sha256Of(payload)
+	want := []Fact{
+		{"Payload digest", sum, false},
+		{"Statement", "https://example.org/p", true},
+		{"Subject 1", "gitCommit:" + sha1, false},
+		{"Subject 1", "sha256:" + sha256, false},
+		{"Subject 1 is called", "a", true},
+		{"Subject 2", "sha256:" + sha256, false},
+		{"Subject 2 is called", "pkg:b", true},
+		{"Subject 3", "sha1:" + sha1, false},
 	}
-	want := []string{"gitCommit:" + sha1 + " a", "sha256:" + sha256 + " a", "sha256:" + sha256 + " pkg:b", "odd:c", "and 2 more"}
-	if got := facts["Subject"]; !slices.Equal(got, want) || facts["Statement"][0] != "https://example.org/p" {
-		t.Errorf("facts %v, want the subjects %q", facts, want)
+	// Before them are the key and its id, behind them the process.
+	if diff := cmp.Diff(want, asked[0].Facts[2:len(asked[0].Facts)-1]); diff != "" {
+		t.Error(diff)
 	}
-	if got := asked[0].Claims; len(got) != 1 || got[0] != (Fact{"Subject", "my image"}) {
-		t.Errorf("claims %v", got)
+	if diff := cmp.Diff([]Fact{{"Subject", "my image", true}}, asked[0].Claims); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// statementOf is a statement about subjects in JSON.
+func statementOf(subjects string) []byte {
+	return []byte(`{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://example.org/p","predicate":{},"subject":[` + subjects + `]}`)
+}
+
+// TestNobodyConfirmsTheInvisible: a person is asked only about statements whose
+// subjects a prompt can show, in whatever way the person is asked.
+func TestNobodyConfirmsTheInvisible(t *testing.T) {
+	h := start(t, nil)
+	h.person.confirm, h.person.pins = yes, []string{"1234"}
+	rules := map[key.ID]Rule{}
+	h.server.config.Rules = rules
+	c := h.client()
+	subject := `{"digest":{"sha256":"` + strings.Repeat("0a", 32) + `"}}`
+	many := strings.Repeat(subject+",", limits.ShownDigests) + subject
+	private := `{"digest":{"SHA256":"` + strings.Repeat("0a", 32) + `"}}`
+	for _, x := range []struct {
+		name                     string
+		pin, unattended, confirm bool
+		asks                     int // for the statement that can be shown
+		refused                  bool
+	}{
+		{"yes", false, false, false, 1, true},
+		{"pin", true, false, false, 1, true},
+		{"rule", false, true, true, 1, true},
+		{"unattended", false, true, false, 0, false},
+		{"unattended-pin", true, true, false, 1, false},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			spec := key.Spec{Name: x.name, Usage: key.Artifact, Unattended: x.unattended}
+			if x.pin {
+				spec.PIN = keytest.Lend([]byte("1234"))
+			}
+			in := h.key(spec)
+			rules[in.ID] = Rule{Confirm: x.confirm}
+			k, err := c.Key(t.Context(), in.Ref, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := k.SignDSSE(t.Context(), provenance.PayloadType, statementOf(subject)); err != nil {
+				t.Fatal(err)
+			}
+			if n := len(h.person.questions()); n != x.asks {
+				t.Errorf("asked %d times", n)
+			}
+			for _, subjects := range []string{many, private} {
+				_, err := k.SignDSSE(t.Context(), provenance.PayloadType, statementOf(subjects))
+				if x.refused != errors.Is(err, key.ErrNotAllowed) || x.refused != (len(hint.Of(err)) > 0) || !x.refused && err != nil {
+					t.Errorf("%s: %v", subjects, err)
+				}
+				if n := len(h.person.questions()); x.refused && n != 0 {
+					t.Errorf("asked %d times about %s", n, subjects)
+				}
+			}
+		})
+	}
+}
+
+// TestMoreDigests: the prompt of a key that signs unattended says what it hides.
+func TestMoreDigests(t *testing.T) {
+	subject := provenance.Subject{Digest: map[string]string{"sha256": strings.Repeat("0a", 32), "odd": "x  y"}}
+	s := &provenance.Statement{PredicateType: "p", Subject: []provenance.Subject{subject, subject, subject}}
+	q := Request{Form: FormDSSE, Statement: s}.question("Enter the PIN")
+	if last := q.Facts[len(q.Facts)-1]; last != (Fact{"Besides", "2 more digests", false}) {
+		t.Errorf("the last fact is %+v", last)
+	}
+	if !slices.Contains(q.Facts, Fact{"Subject 1", "odd:x  y", true}) {
+		t.Errorf("a digest that nobody knows is no quotation: %+v", q.Facts)
 	}
 }

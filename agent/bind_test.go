@@ -183,7 +183,7 @@ func TestBoundConnection(t *testing.T) {
 		t.Error(err)
 	}
 	asked := h.person.questions()
-	if len(asked) != 1 || asked[0].Facts[3] != (Fact{"Host key", ssh.FingerprintSHA256(server.signer.PublicKey())}) {
+	if len(asked) != 1 || asked[0].Facts[2] != (Fact{"Host key", ssh.FingerprintSHA256(server.signer.PublicKey()), false}) {
 		t.Errorf("asked %+v", asked)
 	}
 	if _, err := client.Sign(sshKey(t, in), loginData(in, ssh.KeyAlgoECDSA256, []byte("other"), nil)); err == nil {

@@ -1,12 +1,10 @@
 package agent
 
 import (
-	"cmp"
 	"crypto"
 	"crypto/rsa"
 	"encoding/hex"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -89,28 +87,11 @@ func (b *signRequestBody) signDSSE(j *signing) error {
 		if err != nil {
 			return fmt.Errorf("%w: %w", err, key.ErrUsage)
 		}
-		j.Predicate, j.Subjects = s.PredicateType, subjectLines(s)
+		j.Statement = s
 	}
 	j.setData(dsse.PAE(b.PayloadType, b.Payload), j.Key.Algorithm.Hash())
 	_, j.Digest = sha256Of(b.Payload)
 	return nil
-}
-
-// subjectLines are all digests of a statement's subjects, each a line. The digest
-// stands first: a prompt may cut a line, and the name is the client's choice.
-func subjectLines(s *provenance.Statement) []string {
-	var lines []string
-	for _, subject := range s.Subject {
-		name := cmp.Or(subject.Name, subject.URI)
-		for _, algorithm := range slices.Sorted(maps.Keys(subject.Digest)) {
-			line := algorithm + ":" + subject.Digest[algorithm]
-			if name != "" {
-				line += " " + name
-			}
-			lines = append(lines, line)
-		}
-	}
-	return lines
 }
 
 func (b *signRequestBody) signBlob(j *signing) error {

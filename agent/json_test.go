@@ -3,7 +3,9 @@ package agent
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -73,25 +75,32 @@ func FuzzStatement(f *testing.F) {
 		if err := json.Unmarshal(payload, &generic); err != nil {
 			t.Fatalf("accepted %q: %v", payload, err)
 		}
-		if generic["_type"] != provenance.StatementType || generic["predicateType"] != j.Predicate {
-			t.Fatalf("%q is shown as %q", payload, j.Predicate)
+		if generic["_type"] != provenance.StatementType || generic["predicateType"] != j.Statement.PredicateType {
+			t.Fatalf("%q is shown as %q", payload, j.Statement.PredicateType)
 		}
-		digests := 0
-		for _, one := range generic["subject"].([]any) {
-			subject := one.(map[string]any)
-			name, _ := subject["name"].(string)
-			for algorithm, value := range subject["digest"].(map[string]any) {
-				digests++
+		var q Question
+		q.addStatement(j.Statement)
+		seen := 0
+		for i, one := range generic["subject"].([]any) {
+			for algorithm, value := range one.(map[string]any)["digest"].(map[string]any) {
+				seen++
 				text, _ := value.(string)
-				if !slices.ContainsFunc(j.Subjects, func(line string) bool {
-					return strings.HasPrefix(line, algorithm+":"+text) && strings.HasSuffix(line, name)
-				}) {
-					t.Fatalf("%q: %s:%s of %q is not among %q", payload, algorithm, text, name, j.Subjects)
+				fact := Fact{fmt.Sprintf("Subject %d", i+1), algorithm + ":" + text, !provenance.KnownDigest(algorithm)}
+				if showable(j.Statement) == nil && !slices.Contains(q.Facts, fact) {
+					t.Fatalf("%q: %+v is not among %+v", payload, fact, q.Facts)
 				}
 			}
 		}
-		if digests == 0 || digests != len(j.Subjects) {
-			t.Fatalf("%q has %d digests, shown are %q", payload, digests, j.Subjects)
+		if seen == 0 || seen != digests(j.Statement) {
+			t.Fatalf("%q has %d digests, we count %d", payload, seen, digests(j.Statement))
+		}
+		for _, f := range q.Facts {
+			if !f.Quoted && !unambiguous.MatchString(f.Value) {
+				t.Fatalf("%q: %+v is shown without quotes", payload, f)
+			}
 		}
 	})
 }
+
+// unambiguous is how facts of a statement look that are not quoted.
+var unambiguous = regexp.MustCompile(`^([a-zA-Z0-9]+:[0-9a-f]+|[0-9]+ more digests)$`)

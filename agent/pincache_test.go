@@ -319,7 +319,7 @@ func TestPINThroughTheAgent(t *testing.T) {
 		}
 	}
 	asked := h.person.questions()
-	if len(asked) != 2 || asked[0].Title != "Enter the PIN of the key tpm/k." || asked[0].Facts[2] != (Fact{"File signature for", "git"}) {
+	if len(asked) != 2 || asked[0].Title != "Enter the PIN of the key tpm/k." || asked[0].Facts[2] != (Fact{"File signature for", "git", false}) {
 		t.Errorf("asked %+v", asked)
 	}
 }

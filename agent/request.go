@@ -1,11 +1,15 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/key"
+	"github.com/sealsmith/sealsmith/provenance"
 )
 
 // Peer is the process at the other end of a connection. The user is certain; the
@@ -48,10 +52,10 @@ type Request struct {
 	User    string // of a login
 	HostKey string // of a login: the fingerprint of the server's key, if known
 
-	Namespace   string   // of an SSHSIG
-	PayloadType string   // of a DSSE payload
-	Predicate   string   // of an in-toto statement: its predicate type
-	Subjects    []string // of an in-toto statement: a line for each digest
+	Namespace   string // of an SSHSIG
+	PayloadType string // of a DSSE payload
+	// Statement is the payload if that is an in-toto statement.
+	Statement *provenance.Statement
 
 	// Digest is what a person or a log can compare, such as "sha256:HEX": of
 	// the signed file (sshsig), payload (dsse), message (blob), login, or of
@@ -80,52 +84,84 @@ type Question struct {
 	Title string
 	// Error says what was wrong with the last answer; empty the first time.
 	Error string
-	// Facts were computed by the agent; values may hold hostile text.
+	// Facts were computed by the agent, but for the values of quoted ones.
 	Facts []Fact
 	// Claims are the client's own words.
 	Claims []Fact
 }
 
 // Fact is a labelled value of a [Question].
-type Fact struct{ Label, Value string }
+type Fact struct {
+	Label, Value string
+	// Quoted marks a value that the client chose: it must be shown as a
+	// quotation, and only such values may be cut.
+	Quoted bool
+}
+
+func (q *Question) add(label, value string) { q.addFact(Fact{Label: label, Value: value}) }
+
+func (q *Question) quote(label, value string) {
+	q.addFact(Fact{Label: label, Value: value, Quoted: true})
+}
+
+func (q *Question) addFact(f Fact) {
+	if f.Value != "" {
+		q.Facts = append(q.Facts, f)
+	}
+}
 
 // question describes a request under a title.
 func (r Request) question(title string) Question {
 	q := Question{Title: title}
-	add := func(label, value string) {
-		if value != "" {
-			q.Facts = append(q.Facts, Fact{label, value})
-		}
-	}
-	add("Key", fmt.Sprintf("%s (%s)", r.Key.Ref, r.Key.Usage))
-	add("Key id", r.Key.ID.Short())
+	q.add("Key", fmt.Sprintf("%s (%s)", r.Key.Ref, r.Key.Usage))
+	q.add("Key id", r.Key.ID.Short())
 	switch r.Form {
 	case FormUserAuth:
-		add("Log in as", r.User)
-		add("Host key", r.HostKey)
+		q.add("Host key", r.HostKey)
+		q.quote("Log in as", r.User)
 	case FormSSHSIG:
-		add("File signature for", r.Namespace)
-		add("File digest", r.Digest)
+		q.add("File signature for", r.Namespace)
+		q.add("File digest", r.Digest)
 	case FormDSSE:
-		add("Statement", r.Predicate)
-		for i, subject := range r.Subjects {
-			if i == limits.ShownSubjects {
-				add("Subject", fmt.Sprintf("and %d more", len(r.Subjects)-i))
-				break
-			}
-			add("Subject", subject)
-		}
-		add("Payload digest", r.Digest)
+		q.add("Payload digest", r.Digest)
+		q.addStatement(r.Statement)
 	case FormBlob:
-		add("Message digest", r.Digest)
+		q.add("Message digest", r.Digest)
 	case FormDigest:
-		add("Digest of something unknown", r.Digest)
+		q.add("Digest of something unknown", r.Digest)
 	}
 	if r.Peer.PID != 0 {
-		add("Asked by", fmt.Sprintf("process %d (not verified)", r.Peer.PID))
+		q.add("Asked by", fmt.Sprintf("process %d (not verified)", r.Peer.PID))
 	}
 	if r.Subject != "" {
-		q.Claims = []Fact{{"Subject", r.Subject}}
+		q.Claims = []Fact{{Label: "Subject", Value: r.Subject, Quoted: true}}
 	}
 	return q
+}
+
+// addStatement says what a statement is about: each digest, then what the
+// statement calls the thing.
+func (q *Question) addStatement(s *provenance.Statement) {
+	q.quote("Statement", s.PredicateType)
+	shown := 0
+	for i, subject := range s.Subject {
+		label := fmt.Sprintf("Subject %d", i+1)
+		for _, algorithm := range slices.Sorted(maps.Keys(subject.Digest)) {
+			if shown == limits.ShownDigests {
+				q.add("Besides", fmt.Sprintf("%d more digests", digests(s)-shown))
+				return
+			}
+			shown++
+			q.addFact(Fact{label, algorithm + ":" + subject.Digest[algorithm], !provenance.KnownDigest(algorithm)})
+		}
+		q.quote(label+" is called", cmp.Or(subject.Name, subject.URI))
+	}
+}
+
+// digests is how many digests the subjects of a statement have together.
+func digests(s *provenance.Statement) (n int) {
+	for _, subject := range s.Subject {
+		n += len(subject.Digest)
+	}
+	return n
 }

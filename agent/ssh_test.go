@@ -255,7 +255,7 @@ func TestPromptBlocksOnlyItsRequest(t *testing.T) {
 		result <- err
 	}()
 	q := <-asked
-	if q.Title != "Sign with the key tpm/slow?" || len(q.Facts) < 3 || q.Facts[2] != (Fact{"Log in as", "me"}) {
+	if q.Title != "Sign with the key tpm/slow?" || len(q.Facts) < 3 || q.Facts[2] != (Fact{"Log in as", "me", true}) {
 		t.Errorf("asked %+v", q)
 	}
 	other, _ := h.dialSSH()

@@ -128,6 +128,10 @@ var digestSizes = map[string]int{
 	"sha256": 32, "sha384": 48, "sha512": 64,
 }
 
+// KnownDigest says whether the digests of an algorithm are of a known length, so
+// that [ParseStatement] checks them; private algorithms may have any text.
+func KnownDigest(algorithm string) bool { return digestSizes[algorithm] > 0 }
+
 func checkDigests(digests map[string]string) error {
 	if len(digests) == 0 {
 		return errors.New("no digest")

@@ -44,9 +44,12 @@ const (
 	Secrets = 16
 	// ClaimText is how much of a client's own words is shown or repeated.
 	ClaimText = 200
-	// ShownSubjects is how many lines a prompt has for the subjects of a
-	// statement.
-	ShownSubjects = 4
+	// ShortClaim is where a prompt that is short of room stops halving them.
+	ShortClaim = 16
+	// ShownDigests is how many digests of a statement's subjects a prompt
+	// shows: what fits into a line of the Assuan protocol, and what a person
+	// compares.
+	ShownDigests = 4
 	// Checkpoint is how much of a message is searched for the first three
 	// lines of a log's checkpoint: an origin, a number and a hash.
 	Checkpoint = 4 << 10
@@ -95,6 +98,9 @@ const (
 	// Prompts is how many may be on the screen at once, each a process: more
 	// than a person can keep apart, and no way to fill the machine.
 	Prompts = 8
+	// PromptText is the longest text of a question, but for pinentry: more than
+	// honest ones have, and less than a screen that scrolls.
+	PromptText = 4 << 10
 	// PromptPIN is the longest PIN that a person can type; pinentry's own
 	// limit is 2 kB, no device takes more than 64.
 	PromptPIN = 255

@@ -47,7 +47,11 @@ func (a *askpass) PIN(ctx context.Context, p Prompt) (*secret.Buffer, error) {
 
 // run returns what the program wrote and the length of its first line.
 func (a *askpass) run(ctx context.Context, p Prompt, env ...string) (_ *secret.Buffer, n int, err error) {
-	cmd := command(ctx, a.path, p.Text(limits.ClaimText))
+	text, err := p.whole()
+	if err != nil {
+		return nil, 0, err
+	}
+	cmd := command(ctx, a.path, text)
 	cmd.Env = append(os.Environ(), env...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {

@@ -11,8 +11,9 @@
 // The asking program is trusted with the PIN; it was chosen by the environment
 // or the configuration of the agent. Its answers are parsed strictly all the
 // same. The text that is shown is half hostile: values may come from whoever
-// wants something signed. [Prompt.Text] makes them printable, quotes what the
-// program merely claims, and keeps both apart, so such text cannot pass for a
-// fact. What a person does with an honest prompt is beyond this package, and so
-// is another program that draws its own.
+// wants something signed. It is printable; what others chose or merely claim is
+// quoted, on lines of its own, and cut before anything that we computed would be:
+// a prompt that has no room for all of that is not shown. So such text can neither
+// pass for a fact nor push one out of sight. What a person does with an honest
+// prompt is beyond this package, and so is another program that draws its own.
 package prompt

@@ -114,7 +114,7 @@ func converse(ctx context.Context, q Prompt, r io.Reader, w io.Writer, ask func(
 	}
 	commands := []string{"SETTITLE sealsmith", "SETDESC " + description, "SETPROMPT PIN:"}
 	if q.Error != "" {
-		commands = append(commands, "SETERROR "+escape(fact(q.Error, limits.ClaimText)))
+		commands = append(commands, "SETERROR "+escape(exact(q.Error)))
 	}
 	for _, c := range commands {
 		if err := a.call(c, nil); err != nil {
@@ -141,16 +141,11 @@ func options(ctx context.Context) []string {
 	return all
 }
 
-// describe fits the text into one command line. Long values are cut shorter and
-// shorter, visibly, so that every line of the prompt is there.
+// describe fits the text into one command line.
 func describe(q Prompt) (string, error) {
 	q.Error = "" // has its own place
-	for limit := limits.ClaimText; limit >= 16; limit /= 2 {
-		if text := escape(q.Text(limit)); len(text)+len("SETDESC ") <= limits.AssuanLine {
-			return text, nil
-		}
-	}
-	return "", fmt.Errorf("%w: the question is too long for pinentry", ErrUnavailable)
+	text, err := q.fit(func(text string) bool { return len("SETDESC ")+len(escape(text)) <= limits.AssuanLine })
+	return escape(text), err
 }
 
 // classify tells a person's no from a pinentry that failed.

@@ -7,10 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/internal/limits"
@@ -35,67 +31,6 @@ type Prompter interface {
 	PIN(ctx context.Context, p Prompt) (*secret.Buffer, error)
 }
 
-// Prompt is what is shown.
-type Prompt struct {
-	// Title is our own sentence: what is asked.
-	Title string
-	// Error says what was wrong with the last answer; empty the first time.
-	Error string
-	// Facts are what we computed. Values may hold hostile text.
-	Facts []Line
-	// Claims are what the asking program says about itself.
-	Claims []Line
-}
-
-// Line is a labelled value.
-type Line struct{ Label, Value string }
-
-// Text lays the prompt out in lines of printable characters. A value longer
-// than limit bytes is cut, visibly.
-func (p Prompt) Text(limit int) string {
-	var b strings.Builder
-	if p.Error != "" {
-		fmt.Fprintf(&b, "%s\n\n", p.Error)
-	}
-	b.WriteString(p.Title)
-	b.WriteByte('\n')
-	for _, l := range p.Facts {
-		fmt.Fprintf(&b, "\n%s: %s", l.Label, fact(l.Value, limit))
-	}
-	if len(p.Claims) > 0 {
-		b.WriteString("\n\nThe program says:")
-	}
-	for _, l := range p.Claims {
-		fmt.Fprintf(&b, "\n%s: %s", l.Label, quote(l.Value, limit))
-	}
-	return b.String()
-}
-
-// fact shows a value as it is, unless it has to be cut or has characters that
-// could change how other text looks.
-func fact(s string, limit int) string {
-	if len(s) > limit || !utf8.ValidString(s) {
-		return quote(s, limit)
-	}
-	for _, r := range s {
-		if !unicode.IsPrint(r) {
-			return quote(s, limit)
-		}
-	}
-	return s
-}
-
-// quote shows text with Go's escapes, which leave only printable characters.
-func quote(s string, limit int) string {
-	if len(s) <= limit {
-		return strconv.Quote(s)
-	}
-	for limit > 0 && !utf8.RuneStart(s[limit]) {
-		limit--
-	}
-	return strconv.Quote(s[:limit]) + "..."
-}
-
 // New chooses who asks: the program pinentry if it is not empty; the pinentry on
 // PATH if there is a display or GPG_TTY for it; the program in SSH_ASKPASS;
 // else nobody. The choice is made now and does not follow the environment.
@@ -112,7 +47,7 @@ func New(pinentry string) Prompter {
 		return &askpass{path}
 	}
 	return Nobody("there is no display, no GPG_TTY and no SSH_ASKPASS",
-		"install pinentry and set GPG_TTY=$(tty), or name the program as pinentry: in config.yaml, and restart the agent")
+		"install pinentry and set GPG_TTY=$(tty) or SSH_ASKPASS, or name the program as pinentry: in config.yaml; a running agent must be restarted")
 }
 
 // Nobody refuses every question with [ErrUnavailable], saying why.

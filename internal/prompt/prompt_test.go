@@ -13,16 +13,17 @@ import (
 	"time"
 
 	"github.com/sealsmith/sealsmith/internal/hint"
+	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/internal/secret"
 )
 
 var question = Prompt{
 	Title: `Sign with the key "release"`,
 	Error: "Wrong PIN, 2 tries left",
-	Facts: []Line{{"Key", "tpm/release"}, {"Subject", "100%\u202e\nKey: other"}},
+	Facts: []Line{{"Key", "tpm/release", false}, {"Digest", "sha256:0a", false}, {"Name", "100%\u202e\nKey: other", true}},
 	Claims: []Line{
-		{"Subject", "image.tar\nKey: trusted"},
-		{"Comment", strings.Repeat("ä", 200)},
+		{"Subject", "image.tar\nKey: trusted", true},
+		{"Comment", strings.Repeat("ä", 200), false}, // quoted all the same
 	},
 }
 
@@ -32,19 +33,98 @@ func TestText(t *testing.T) {
 Sign with the key "release"
 
 Key: tpm/release
-Subject: "100%\u202e\nKey: other"
+Digest: sha256:0a
+Name: "100%\u202e"...
 
 The program says:
 Subject: "image.tar\nKey: trusted"
-Comment: "` + strings.Repeat("ä", 7) + `"...`
-	if got := question.Text(31); got != strings.Replace(want, strings.Repeat("ä", 7), strings.Repeat("ä", 15), 1) {
+Comment: "` + strings.Repeat("ä", 15) + `"...`
+	if got := question.text(31, 11); got != want {
 		t.Errorf("got:\n%s\nwant:\n%s", got, want)
 	}
-	for _, r := range question.Text(1 << 20) {
-		if r != '\n' && !strconv.IsPrint(r) {
-			t.Errorf("the text has the character %U", r)
+}
+
+// TestFit: claims make room first, then quotations; facts never do.
+func TestFit(t *testing.T) {
+	long := strings.Repeat("x", limits.ClaimText)
+	q := Prompt{Title: "Sign?", Facts: []Line{{"Digest", long, false}, {"Name", long, true}}, Claims: []Line{{"Subject", long, true}}}
+	for _, c := range []struct {
+		room        int
+		name, claim string // empty: refused
+	}{
+		{1 << 20, `"` + long + `"`, `"` + long + `"`},
+		{600, `"` + long + `"`, `"` + long[:100] + `"...`},
+		{475, `"` + long + `"`, `"` + long[:12] + `"...`},
+		{400, `"` + long[:100] + `"...`, `"` + long[:12] + `"...`},
+		{290, `"` + long[:12] + `"...`, `"` + long[:12] + `"...`},
+		{250, "", ""},
+	} {
+		got, err := q.fit(func(text string) bool { return len(text) <= c.room })
+		if c.name == "" {
+			if !errors.Is(err, ErrUnavailable) || len(hint.Of(err)) == 0 {
+				t.Errorf("room %d: %q, %v", c.room, got, err)
+			}
+			continue
+		}
+		want := "Sign?\n\nDigest: " + long + "\nName: " + c.name + "\n\nThe program says:\nSubject: " + c.claim
+		if err != nil || got != want || len(got) > c.room {
+			t.Errorf("room %d: got %v\n%s\nwant\n%s", c.room, err, got, want)
 		}
 	}
+}
+
+func TestQuote(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                       `""`,
+		"v1 of app":              `"v1 of app"`,
+		"a    b ":                `"a \x20\x20\x20b "`,
+		`say "no"`:               `"say \"no\""`,
+		"a\xffb":                 `"a\xffb"`,
+		"\u2800\u3164\u00ad":     `"\u2800\u3164\u00ad"`, // blanks to the eye
+		"a\u0336":                `"a\u0336"`,            // struck through
+		"Größe 東京":               `"Größe 東京"`,
+		"\u200b\u2028\U0001f600": `"\u200b\u2028😀"`,
+	} {
+		if got := quote(text, 100); got != want {
+			t.Errorf("%q is shown as %s, want %s", text, got, want)
+		}
+	}
+	for text, want := range map[string]string{
+		"sha256:0a": "sha256:0a", "a  b": `"a \x20b"`, "a\nb": `"a\nb"`, "a\xff": `"a\xff"`, "\u3164": `"\u3164"`,
+		strings.Repeat("x", 1000): strings.Repeat("x", 1000),
+	} {
+		if got := exact(text); got != want {
+			t.Errorf("the fact %q is shown as %s, want %s", text, got, want)
+		}
+	}
+}
+
+// FuzzQuote: a quotation means its text, or the beginning of it, is as short as it
+// must be, and holds nothing that cannot be seen.
+func FuzzQuote(f *testing.F) {
+	for _, seed := range []string{"", "image:v1", "a   b", "\xff\u202e\n\"", "\u2800\u3164", "ä\u0308\U0010ffff"} {
+		f.Add(seed, 10)
+	}
+	f.Fuzz(func(t *testing.T, text string, limit int) {
+		limit = max(0, min(limit, 10*len(text)))
+		got := quote(text, limit)
+		literal, cut := strings.CutSuffix(got, `"...`)
+		if cut {
+			literal += `"`
+		}
+		back, err := strconv.Unquote(literal)
+		if err != nil || !strings.HasPrefix(text, back) || cut == (back == text) {
+			t.Fatalf("%q in %d bytes is %s, which means %q, %v", text, limit, got, back, err)
+		}
+		if len(literal)-2 > limit || strings.Contains(literal, "  ") {
+			t.Fatalf("%q in %d bytes is %s", text, limit, got)
+		}
+		for _, r := range literal {
+			if !strconv.IsPrint(r) || inconspicuous(r) {
+				t.Fatalf("%s has the character %U", got, r)
+			}
+		}
+	})
 }
 
 // fake makes this test binary a pinentry or askpass with the given behaviour.
@@ -161,7 +241,7 @@ func TestPinentryIsTold(t *testing.T) {
 	got := string(data)
 	for _, want := range []string{
 		"OPTION ttyname=/dev/pts/x\n", "OPTION ttytype=xterm\n", "OPTION lc-ctype=C.UTF-8\n", "SETTIMEOUT 99\n", "SETERROR Wrong PIN, 2 tries left\n",
-		`SETDESC Sign with the key "release"%0A%0AKey: tpm/release%0ASubject: "100%25\u202e\nKey: other"%0A%0AThe program says:%0A`,
+		`SETDESC Sign with the key "release"%0A%0AKey: tpm/release%0ADigest: sha256:0a%0AName: "100%25\u202e\nKey: other"%0A%0AThe program says:%0A`,
 		"CONFIRM\n",
 	} {
 		if !strings.Contains(got, want) {
@@ -170,12 +250,16 @@ func TestPinentryIsTold(t *testing.T) {
 	}
 }
 
+// TestPinentryLongQuestion: what is hostile gives way, however it is written, and
+// every fact is there; else nothing is asked.
 func TestPinentryLongQuestion(t *testing.T) {
 	program, log := fake(t, "pinentry:OK")
-	q := Prompt{Title: "Sign"}
-	for range 10 {
-		q.Facts = append(q.Facts, Line{"Subject", strings.Repeat("%", 500)})
+	digest := "sha256:" + strings.Repeat("0a", 32)
+	q := Prompt{Title: "Enter the PIN of the key tpm/" + strings.Repeat("k", 64) + "."}
+	for range 4 {
+		q.Facts = append(q.Facts, Line{"Subject 1", digest, false}, Line{"Subject 1 is called", strings.Repeat("%", 500), true})
 	}
+	q.Claims = []Line{{"Subject", strings.Repeat("\n", 500), true}}
 	if err := New(program).Confirm(t.Context(), q); err != nil {
 		t.Fatal(err)
 	}
@@ -183,14 +267,21 @@ func TestPinentryLongQuestion(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := strings.Count(string(data), "Subject"); n != 10 {
-		t.Errorf("%d of 10 lines are shown", n)
+	if n := strings.Count(string(data), ": "+digest+"%0A"); n != 4 {
+		t.Errorf("%d of 4 digests are shown", n)
 	}
-	for range 100 {
-		q.Facts = append(q.Facts, Line{"Subject", "x"})
+	for range 10 {
+		q.Facts = append(q.Facts, Line{"Subject 1", digest, false})
 	}
 	if err := New(program).Confirm(t.Context(), q); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("a question that cannot be shown: %v", err)
+	}
+	if again, err := os.ReadFile(log); err != nil || strings.Count(string(again), "CONFIRM") != 1 {
+		t.Errorf("asked all the same: %q, %v", again, err)
+	}
+	q.Facts = append(q.Facts, Line{"Subject 1", strings.Repeat("x", limits.PromptText), false})
+	if err := (&askpass{program}).Confirm(t.Context(), q); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("a question that is too long for anybody: %v", err)
 	}
 }
 
@@ -267,7 +358,7 @@ func TestAskpass(t *testing.T) {
 		if err := <-done; !errors.Is(err, context.Canceled) {
 			t.Error(err)
 		}
-		if want := "confirm\n" + question.Text(200); text != want {
+		if want := "confirm\n" + question.text(200, 200); text != want {
 			t.Errorf("askpass was told %q, want %q", text, want)
 		}
 	})

@@ -49,6 +49,10 @@ func (t *terminal) PIN(ctx context.Context, p Prompt) (*secret.Buffer, error) {
 
 // ask prints the prompt and reads one line.
 func (t *terminal) ask(ctx context.Context, p Prompt, question string, echo bool) (_ *secret.Buffer, n int, err error) {
+	text, err := p.whole()
+	if err != nil {
+		return nil, 0, err
+	}
 	f, err := os.OpenFile(t.path, os.O_RDWR, 0)
 	if err != nil {
 		return nil, 0, fmt.Errorf("%w: %w", ErrUnavailable, err)
@@ -62,7 +66,7 @@ func (t *terminal) ask(ctx context.Context, p Prompt, question string, echo bool
 	// Ends a waiting Read. Where terminals have no deadlines (macOS), the
 	// next key does.
 	defer context.AfterFunc(ctx, func() { f.SetReadDeadline(time.Unix(1, 0)) })()
-	text := p.Text(limits.ClaimText) + "\n\n" + question
+	text += "\n\n" + question
 	// A raw terminal does not return the carriage by itself.
 	if _, err := f.WriteString(strings.ReplaceAll(text, "\n", "\r\n")); err != nil {
 		return nil, 0, err

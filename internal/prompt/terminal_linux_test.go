@@ -126,7 +126,7 @@ func TestTerminal(t *testing.T) {
 			if (err == nil) != c.confirmed {
 				t.Errorf("confirm: %v", err)
 			}
-			if want := strings.ReplaceAll(question.Text(200), "\n", "\r\n"); !strings.Contains(p.text(), want) {
+			if want := strings.ReplaceAll(question.text(200, 200), "\n", "\r\n"); !strings.Contains(p.text(), want) {
 				t.Errorf("shown %q, want %q", p.text(), want)
 			}
 		})
