@@ -99,7 +99,8 @@ type StructuredSigner interface {
 // AuthRequest says which key's secret a driver asks for.
 type AuthRequest struct {
 	Key Info
-	// TriesLeft asks the device how many wrong secrets it will still take.
+	// TriesLeft asks the device how many wrong secrets it will still take. If
+	// it takes none, that is a [*LockoutError].
 	// It costs a device command, so it is for use before asking a person,
 	// not before using a remembered secret.
 	TriesLeft func(ctx context.Context) (int, error)

@@ -1,8 +1,11 @@
 package key_test
 
 import (
+	"context"
 	"encoding/hex"
 	"errors"
+	"iter"
+	"slices"
 	"strings"
 	"testing"
 
@@ -166,5 +169,85 @@ func TestRing(t *testing.T) {
 	}
 	if infos, err := ring.List(ctx); !errors.Is(err, first.Broken) || len(infos) != 3 {
 		t.Errorf("list with a broken backend: %d keys, %v", len(infos), err)
+	}
+}
+
+// folder is a backend whose keys are copies of one key, under several names.
+type folder struct {
+	keytest.Backend
+	one     key.Signer
+	names   []string
+	deleted []string
+}
+
+// copied is a key under another name.
+type copied struct {
+	key.Signer
+	name string
+}
+
+func (c copied) Info() key.Info {
+	in := c.Signer.Info()
+	in.Ref.Name = c.name
+	return in
+}
+
+func (f *folder) Keys(context.Context) iter.Seq2[key.Signer, error] {
+	return func(yield func(key.Signer, error) bool) {
+		for _, name := range f.names {
+			if !yield(copied{f.one, name}, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (f *folder) Delete(_ context.Context, r key.Ref) error {
+	f.deleted = append(f.deleted, r.String())
+	return nil
+}
+
+// TestCopiesOfAKey: a copied key file does not stop the key.
+func TestCopiesOfAKey(t *testing.T) {
+	ctx := t.Context()
+	f := &folder{names: []string{"laptop", "copy"}}
+	var err error
+	f.one, err = f.Create(ctx, key.Spec{Name: "laptop", Usage: key.SSH, Algorithm: key.P256})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ring := key.NewRing(f)
+	infos, failed := ring.List(ctx)
+	if failed != nil || len(infos) != 2 {
+		t.Fatalf("list: %+v, %v", infos, failed)
+	}
+	id := f.one.Info().ID
+	for ref, want := range map[key.Ref]string{
+		{ID: id}:                         "copy",
+		{ID: id[:8]}:                     "copy",
+		{Name: "laptop"}:                 "laptop",
+		{Backend: "tpm", Name: "laptop"}: "laptop",
+		{Name: "copy"}:                   "copy",
+	} {
+		s, err := ring.Resolve(ctx, ref)
+		if err != nil || s.Info().Ref.Name != want {
+			t.Errorf("resolve %q: %v; want %s", ref, err, want)
+		}
+		if in, err := key.Find(infos, failed, ref); err != nil || in.Ref.Name != want {
+			t.Errorf("find %q: %+v, %v; want %s", ref, in.Ref, err, want)
+		}
+	}
+	if s, err := ring.Signer(ctx, id); err != nil || s.Info().Ref.Name != "copy" {
+		t.Errorf("signer: %v", err)
+	}
+	err = ring.Delete(ctx, key.Ref{ID: id})
+	if !errors.Is(err, key.ErrAmbiguous) || !strings.Contains(strings.Join(hint.Of(err), ""), "tpm/copy, tpm/laptop") {
+		t.Errorf("delete by ID: %v, hints %q", err, hint.Of(err))
+	}
+	if err := ring.Delete(ctx, key.Ref{Backend: "tpm", Name: "laptop"}); err != nil {
+		t.Error(err)
+	}
+	if want := []string{"tpm/laptop"}; !slices.Equal(f.deleted, want) {
+		t.Errorf("deleted %q, want %q", f.deleted, want)
 	}
 }

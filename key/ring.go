@@ -29,7 +29,8 @@ func (r *Ring) List(ctx context.Context) ([]Info, error) {
 	return infos, err
 }
 
-// Signer finds a key by its whole ID. It fails with [ErrNotFound].
+// Signer finds a key by its whole ID; of copies, the first by reference. It fails
+// with [ErrNotFound].
 func (r *Ring) Signer(ctx context.Context, id ID) (Signer, error) {
 	if len(id) != 64 {
 		return nil, fmt.Errorf("key id %.80q: %w", string(id), ErrUsage)
@@ -40,53 +41,66 @@ func (r *Ring) Signer(ctx context.Context, id ID) (Signer, error) {
 // Resolve finds the key that a reference names. It fails with [ErrNotFound],
 // with [ErrAmbiguous], or with the error of a backend that could hold the key
 // and did not answer: a name must never mean another key because a device is
-// away. An unreadable key ([KeyError]) is in the way of its own name only.
+// away. An unreadable key ([KeyError]) is in the way of its own name only. Keys
+// of one ID are copies of one key: an ID means the first of them by reference.
 func (r *Ring) Resolve(ctx context.Context, ref Ref) (Signer, error) {
-	signers, failed := r.signers(ctx)
-	i, err := find(len(signers), func(i int) Info { return signers[i].Info() }, failed, ref)
+	all, err := r.resolve(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
-	return signers[i], nil
+	return all[0], nil
 }
 
-// Find is [Ring.Resolve] for keys that were listed before; failed is the error
-// of that listing.
+// resolve finds the copies of the one key that a reference names, at least one.
+func (r *Ring) resolve(ctx context.Context, ref Ref) ([]Signer, error) {
+	signers, failed := r.signers(ctx)
+	return find(signers, Signer.Info, failed, ref)
+}
+
+// Find is [Ring.Resolve] for keys that were listed before, in the order of
+// [Ring.List]; failed is the error of that listing.
 func Find(infos []Info, failed error, ref Ref) (Info, error) {
-	i, err := find(len(infos), func(i int) Info { return infos[i] }, failed, ref)
+	all, err := find(infos, func(in Info) Info { return in }, failed, ref)
 	if err != nil {
 		return Info{}, err
 	}
-	return infos[i], nil
+	return all[0], nil
 }
 
-// find is the index of the one key, of n, that a reference names.
-func find(n int, info func(int) Info, failed error, ref Ref) (int, error) {
-	var found []int
-	for i := range n {
-		if ref.Matches(info(i)) {
-			found = append(found, i)
+// find returns the copies of the one key, of those listed, that a reference
+// names: in their order, at least one.
+func find[K any](listed []K, info func(K) Info, failed error, ref Ref) ([]K, error) {
+	var found []K
+	ids := map[ID]bool{}
+	for _, k := range listed {
+		if in := info(k); ref.Matches(in) {
+			found = append(found, k)
+			ids[in.ID] = true
 		}
 	}
 	// A whole ID names one public key whatever another backend holds.
-	if len(found) == 1 && len(ref.ID) == 64 {
-		return found[0], nil
+	if len(found) > 0 && len(ref.ID) == 64 {
+		return found, nil
 	}
 	if err := inTheWay(failed, ref); err != nil {
-		return 0, fmt.Errorf("look for key %q: %w", ref, err)
+		return nil, fmt.Errorf("look for key %q: %w", ref, err)
 	}
-	switch len(found) {
-	case 0:
-		return 0, hint.Wrap(fmt.Errorf("key %q: %w", ref, ErrNotFound), "see the keys with: sealsmith key list")
-	case 1:
-		return found[0], nil
+	switch {
+	case len(found) == 0:
+		return nil, hint.Wrap(fmt.Errorf("key %q: %w", ref, ErrNotFound), "see the keys with: sealsmith key list")
+	case len(found) == 1, ref.ID != "" && len(ids) == 1:
+		return found, nil
 	}
+	return nil, ambiguous(found, info, ref)
+}
+
+// ambiguous is the error of a reference that names several keys.
+func ambiguous[K any](found []K, info func(K) Info, ref Ref) error {
 	names := make([]string, len(found))
-	for i, index := range found {
-		in := info(index)
-		names[i] = in.Ref.String()
+	for i, k := range found {
+		names[i] = info(k).Ref.String()
 	}
-	return 0, hint.Wrap(fmt.Errorf("key %q: %w", ref, ErrAmbiguous), "say which: "+strings.Join(names, ", "))
+	return hint.Wrap(fmt.Errorf("key %q: %w", ref, ErrAmbiguous), "say which: "+strings.Join(names, ", "))
 }
 
 // inTheWay is what failed and could hide a key that the reference names: all but
@@ -119,13 +133,17 @@ func (r *Ring) Create(ctx context.Context, s Spec) (Signer, error) {
 	return nil, fmt.Errorf("create key %q: %w", s.Name, ErrNoDevice)
 }
 
-// Delete deletes the key that the reference names.
+// Delete deletes the key that the reference names. An ID of which there are
+// copies does not say which to delete: that is [ErrAmbiguous].
 func (r *Ring) Delete(ctx context.Context, ref Ref) error {
-	s, err := r.Resolve(ctx, ref)
+	copies, err := r.resolve(ctx, ref)
 	if err != nil {
 		return err
 	}
-	in := s.Info()
+	if len(copies) > 1 {
+		return ambiguous(copies, Signer.Info, ref)
+	}
+	in := copies[0].Info()
 	for _, b := range r.backends {
 		if b.Name() != in.Ref.Backend {
 			continue

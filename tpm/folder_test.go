@@ -284,6 +284,28 @@ func TestDeleteTakesAllFiles(t *testing.T) {
 	wantListed(t, f.b, []string{"other"}, nil)
 }
 
+// TestCopyOfAKeyFile: a person's copy of a key file, made by cp, stops nothing.
+func TestCopyOfAKeyFile(t *testing.T) {
+	f := newFixture(t)
+	data, err := os.ReadFile(filepath.Join(f.dir, "k.tpm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(f.dir, "copy.tpm"), data)
+	wantListed(t, f.b, []string{"copy", "k"}, nil)
+	ring := key.NewRing(f.b)
+	s, err := ring.Signer(t.Context(), f.k.Info().ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustSign(t, s)
+	if err := ring.Delete(t.Context(), key.Ref{Backend: "tpm", Name: "copy"}); err != nil {
+		t.Fatal(err)
+	}
+	wantListed(t, f.b, []string{"k"}, nil)
+	mustSign(t, keytest.Only(t, f.b))
+}
+
 // TestCreateAtOnce: two backends on one folder, as two processes would be.
 func TestCreateAtOnce(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "keys")
