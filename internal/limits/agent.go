@@ -81,8 +81,8 @@ const (
 	PINLife = 8 * time.Hour
 	// PromptTime is how long a person may think.
 	PromptTime = 2 * time.Minute
-	// PromptExit is how long a program that asked may take to leave, and the
-	// pipes of a killed one to close.
+	// PromptExit is how long a program that asked may take to leave, by itself
+	// and once more after SIGTERM: curses gives a terminal back in no time.
 	PromptExit = time.Second
 	// AgentStop is how long commands in flight may take when the agent stops:
 	// as long as a device command.

@@ -51,18 +51,20 @@ func (a *askpass) run(ctx context.Context, p Prompt, env ...string) (_ *secret.B
 	if err != nil {
 		return nil, 0, err
 	}
-	cmd := command(ctx, a.path, text)
+	cmd := exec.Command(a.path, text)
 	cmd.Env = append(os.Environ(), env...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, 0, err
 	}
-	if err := cmd.Start(); err != nil {
+	running, err := start(ctx, cmd)
+	if err != nil {
 		return nil, 0, hint.Wrap(fmt.Errorf("%w: start SSH_ASKPASS: %w", ErrUnavailable, err),
 			"check the environment variable SSH_ASKPASS of the agent")
 	}
 	answer, n, readErr := readLine(out)
-	waitErr := cmd.Wait()
+	out.Close() // who has more to say is not heard
+	waitErr := running.wait()
 	defer func() {
 		if err != nil && answer != nil {
 			answer.Wipe()
@@ -72,12 +74,14 @@ func (a *askpass) run(ctx context.Context, p Prompt, env ...string) (_ *secret.B
 	switch {
 	case ctx.Err() != nil:
 		return nil, 0, context.Cause(ctx)
+	case readErr != nil:
+		return nil, 0, readErr
 	case errors.As(waitErr, &exit):
 		return nil, 0, ErrCancelled
 	case waitErr != nil:
 		return nil, 0, waitErr
 	}
-	return answer, n, readErr
+	return answer, n, nil
 }
 
 // readLine reads to the end, straight into locked memory, and returns the length

@@ -4,16 +4,59 @@ import (
 	"context"
 	"os/exec"
 	"syscall"
+	"time"
 
 	"github.com/sealsmith/sealsmith/internal/limits"
 )
 
-// command prepares a program that asks. It runs in a session of its own, so that
-// it takes no terminal from us, and is killed with its children when ctx ends.
-func command(ctx context.Context, path string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, path, args...)
+// child is a running program that asks.
+type child struct {
+	cmd  *exec.Cmd
+	gone chan struct{} // closed when the program has ended
+}
+
+// start runs a program until it ends, or has it end when ctx does. It gets a
+// session of its own, so that it takes no terminal from us and can be ended with
+// its children.
+func start(ctx context.Context, cmd *exec.Cmd) (*child, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = limits.PromptExit
-	return cmd
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	c := &child{cmd, make(chan struct{})}
+	go func() {
+		select {
+		case <-ctx.Done():
+			c.end()
+		case <-c.gone:
+		}
+	}()
+	return c, nil
+}
+
+// end asks the program to leave, which gives a terminal back as it was, and kills
+// it if it stays.
+func (c *child) end() {
+	c.signal(syscall.SIGTERM)
+	select {
+	case <-time.After(limits.PromptExit):
+		c.signal(syscall.SIGKILL)
+	case <-c.gone:
+	}
+}
+
+// signal signals the program and its children, unless they are gone.
+func (c *child) signal(s syscall.Signal) {
+	select {
+	case <-c.gone:
+	default:
+		_ = syscall.Kill(-c.cmd.Process.Pid, s)
+	}
+}
+
+// wait waits for the program to end.
+func (c *child) wait() error {
+	err := c.cmd.Wait()
+	close(c.gone)
+	return err
 }

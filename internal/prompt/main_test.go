@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"strings"
 	"syscall"
 	"testing"
@@ -46,9 +47,8 @@ func pinentryMain(answer string) {
 			fmt.Println("ERR 83886254 Unknown option <Pinentry>")
 		case word != "GETPIN" && word != "CONFIRM":
 			fmt.Println("OK")
-		case answer == "hang":
-			fmt.Fprintln(log, "pid", os.Getpid())
-			time.Sleep(time.Hour)
+		case answer == "hang" || answer == "stubborn":
+			hang(log, answer)
 		case answer == "die":
 			os.Exit(7)
 		case answer == "stay":
@@ -57,6 +57,19 @@ func pinentryMain(answer string) {
 			for part := range strings.SplitSeq(answer, "|") {
 				fmt.Println(part)
 			}
+		}
+	}
+}
+
+// hang waits for a signal, logs it and leaves, unless it is stubborn.
+func hang(log io.Writer, kind string) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM)
+	fmt.Fprintln(log, "pid", os.Getpid())
+	for s := range signals {
+		fmt.Fprintln(log, s)
+		if kind == "hang" {
+			os.Exit(0)
 		}
 	}
 }
@@ -71,13 +84,14 @@ func signalIgnoringWait() {
 // askpassMain prints its answer and leaves with the status in front of it.
 func askpassMain(answer string) {
 	if path := os.Getenv("TEST_LOG"); path != "" {
-		text := os.Getenv("SSH_ASKPASS_PROMPT") + "\n" + strings.Join(os.Args[1:], "|")
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		log, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		if err != nil {
 			os.Exit(9)
 		}
-	}
-	if answer == "hang" {
-		time.Sleep(time.Hour)
+		fmt.Fprintf(log, "%s\n%s\n", os.Getenv("SSH_ASKPASS_PROMPT"), strings.Join(os.Args[1:], "|"))
+		if answer == "hang" || answer == "stubborn" {
+			hang(log, answer)
+		}
 	}
 	status, text, _ := strings.Cut(answer, ",")
 	fmt.Print(strings.ReplaceAll(text, "|", "\n"))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"strconv"
 	"strings"
 	"time"
@@ -60,7 +61,7 @@ func (p *assuanPrompter) PIN(ctx context.Context, q Prompt) (*secret.Buffer, err
 
 // session starts pinentry, tells it what to show, and lets ask do the rest.
 func (p *assuanPrompter) session(ctx context.Context, q Prompt, ask func(*assuan) error) error {
-	cmd := command(ctx, p.path)
+	cmd := exec.Command(p.path)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return err
@@ -69,7 +70,8 @@ func (p *assuanPrompter) session(ctx context.Context, q Prompt, ask func(*assuan
 	if err != nil {
 		return err
 	}
-	if err := cmd.Start(); err != nil {
+	running, err := start(ctx, cmd)
+	if err != nil {
 		return hint.Wrap(fmt.Errorf("%w: start pinentry: %w", ErrUnavailable, err),
 			"install pinentry, or name it as pinentry: in config.yaml")
 	}
@@ -79,10 +81,10 @@ func (p *assuanPrompter) session(ctx context.Context, q Prompt, ask func(*assuan
 	if err != nil {
 		grace = 0
 	}
-	kill := time.AfterFunc(grace, func() { _ = cmd.Cancel() })
+	late := time.AfterFunc(grace, running.end)
 	// The answer counts, not how pinentry leaves afterwards.
-	_ = cmd.Wait()
-	kill.Stop()
+	_ = running.wait()
+	late.Stop()
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)

@@ -285,28 +285,41 @@ func TestPinentryLongQuestion(t *testing.T) {
 	}
 }
 
-// TestPinentryIsKilled: the client is gone, so is the dialog.
-func TestPinentryIsKilled(t *testing.T) {
-	program, log := fake(t, "pinentry:hang")
-	cause := errors.New("client is gone")
-	ctx, cancel := context.WithCancelCause(t.Context())
-	done := make(chan error)
-	go func() { _, err := New(program).PIN(ctx, question); done <- err }()
-	pid := waitFor(t, func() (int, bool) {
-		data, err := os.ReadFile(log)
-		_, text, found := strings.Cut(string(data), "pid ")
-		if err != nil || !strings.HasSuffix(text, "\n") || !found {
-			return 0, false
-		}
-		pid, err := strconv.Atoi(strings.TrimSpace(text))
-		return pid, err == nil
-	})
-	cancel(cause)
-	if err := <-done; !errors.Is(err, cause) {
-		t.Errorf("got %v", err)
-	}
-	if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
-		t.Errorf("pinentry still runs: %v", err)
+// TestCancelled: the client is gone, so is the dialog. The program is asked to
+// leave, which gives a terminal back as it was, and killed only if it stays.
+func TestCancelled(t *testing.T) {
+	for _, kind := range []string{"pinentry:hang", "pinentry:stubborn", "askpass:hang", "askpass:stubborn"} {
+		t.Run(kind, func(t *testing.T) {
+			program, log := fake(t, kind)
+			var p Prompter = &askpass{program}
+			if strings.HasPrefix(kind, "pinentry") {
+				p = New(program)
+			}
+			cause := errors.New("client is gone")
+			ctx, cancel := context.WithCancelCause(t.Context())
+			done := make(chan error)
+			go func() { _, err := p.PIN(ctx, question); done <- err }()
+			pid := waitFor(t, func() (int, bool) {
+				data, err := os.ReadFile(log)
+				_, text, found := strings.Cut(string(data), "pid ")
+				if err != nil || !strings.HasSuffix(text, "\n") || !found {
+					return 0, false
+				}
+				pid, err := strconv.Atoi(strings.TrimSpace(text))
+				return pid, err == nil
+			})
+			cancel(cause)
+			if err := <-done; !errors.Is(err, cause) {
+				t.Errorf("got %v", err)
+			}
+			if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
+				t.Errorf("the program still runs: %v", err)
+			}
+			data, err := os.ReadFile(log)
+			if err != nil || !strings.HasSuffix(string(data), "\n"+syscall.SIGTERM.String()+"\n") {
+				t.Errorf("the program was not asked to leave: %q, %v", data, err)
+			}
+		})
 	}
 }
 
@@ -345,21 +358,20 @@ func TestAskpass(t *testing.T) {
 			c.run(t, &askpass{program})
 		})
 	}
-	t.Run("hangs", func(t *testing.T) {
-		program, log := fake(t, "askpass:hang")
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error)
-		go func() { done <- (&askpass{program}).Confirm(ctx, question) }()
-		text := waitFor(t, func() (string, bool) {
-			data, err := os.ReadFile(log)
-			return string(data), err == nil && len(data) > 0
-		})
-		cancel()
-		if err := <-done; !errors.Is(err, context.Canceled) {
-			t.Error(err)
+	t.Run("told", func(t *testing.T) {
+		program, log := fake(t, "askpass:0,")
+		if err := (&askpass{program}).Confirm(t.Context(), question); err != nil {
+			t.Fatal(err)
 		}
-		if want := "confirm\n" + question.text(200, 200); text != want {
-			t.Errorf("askpass was told %q, want %q", text, want)
+		data, err := os.ReadFile(log)
+		if want := "confirm\n" + question.text(200, 200) + "\n"; err != nil || string(data) != want {
+			t.Errorf("askpass was told %q, %v; want %q", data, err, want)
+		}
+	})
+	t.Run("never ends", func(t *testing.T) {
+		program, _ := fake(t, "askpass:0,"+strings.Repeat("x", 100<<10)) // more than a pipe holds
+		if _, err := (&askpass{program}).PIN(t.Context(), question); !errors.Is(err, errLongPIN) {
+			t.Errorf("got %v", err)
 		}
 	})
 	t.Run("missing", func(t *testing.T) {
