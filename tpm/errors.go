@@ -48,13 +48,26 @@ func (c *chip) explain(err error) error {
 }
 
 func (c *chip) lockedOut(err error) error {
-	lockout := &key.LockoutError{}
+	l, _ := c.lockout() // if it cannot be read, nobody knows until when
+	return fmt.Errorf("%w: %w", l.refusal(), err)
+}
+
+// refusal is the error of a TPM that takes no PIN.
+func (l Lockout) refusal() error {
+	e := &key.LockoutError{Recovery: l.wait()}
 	advice := "the TPM counts wrong PINs of all programs together; wait, or reset it with the lockout password"
-	if l, lerr := c.lockout(); lerr == nil {
-		lockout.Recovery = l.wait()
-		advice = fmt.Sprintf("the TPM accepts PINs again in at most %v", lockout.Recovery.Round(time.Second))
+	if e.Recovery > 0 {
+		advice = "the TPM accepts PINs again in about " + minutes(e.Recovery)
 	}
-	return hint.Wrap(fmt.Errorf("%w: %w", lockout, err), advice, "keys without a PIN go on working")
+	return hint.Wrap(e, advice, "keys without a PIN go on working")
+}
+
+// minutes prints a time, rounded up.
+func minutes(d time.Duration) string {
+	if n := (d + time.Minute - 1) / time.Minute; n != 1 {
+		return fmt.Sprintf("%d minutes", n)
+	}
+	return "a minute"
 }
 
 // explainLost gives a TPM that went away, or does not answer, its class and its

@@ -1,12 +1,15 @@
 package tpm
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/key"
 )
 
@@ -40,6 +43,10 @@ func newNode(f *os.File) (*node, error) {
 	}
 	if info.Mode()&os.ModeCharDevice == 0 {
 		return nil, fmt.Errorf("not a character device: %w", key.ErrUsage)
+	}
+	if err := f.SetDeadline(time.Time{}); errors.Is(err, os.ErrNoDeadline) {
+		return nil, hint.Wrap(errors.New("the device cannot be polled"),
+			"it is no TPM, or the kernel is older than Linux 5.0")
 	}
 	raw, err := f.SyscallConn()
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-tpm/tpm2"
 	"golang.org/x/sys/unix"
 
+	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/internal/tpmtest"
 	"github.com/sealsmith/sealsmith/key"
 	"github.com/sealsmith/sealsmith/tpm"
@@ -63,6 +64,16 @@ func TestDeviceNodeThatIsWedged(t *testing.T) {
 	chip.Inject(tpmtest.Fault{Kind: tpmtest.Wedge})
 	if _, err := d.Status(t.Context()); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("got %v, want a deadline", err)
+	}
+}
+
+func TestDeviceThatIsNoTPM(t *testing.T) {
+	o := tpmtest.Folders(t)
+	o.Device = "/dev/null"
+	o.Notice = func(text string) { t.Errorf("said %q", text) }
+	_, err := open(t, o)
+	if hints := strings.Join(hint.Of(err), "\n"); !errors.Is(err, key.ErrNoDevice) || !strings.Contains(hints, "no TPM") {
+		t.Errorf("%v, hints %q", err, hints)
 	}
 }
 

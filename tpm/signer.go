@@ -111,7 +111,9 @@ func (s *signer) triesLeft(ctx context.Context) (int, error) {
 	err := s.run(ctx, func(c *chip) error {
 		return c.attempt(true, func() error {
 			l, err := c.lockout()
-			tries = l.triesLeft()
+			if tries = l.triesLeft(); err == nil && tries == 0 {
+				err = l.refusal()
+			}
 			return err
 		})
 	})
