@@ -1,12 +1,9 @@
 package oci
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/cenkalti/backoff/v5"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -98,6 +95,9 @@ func (s *session) uploadArtifact(ctx context.Context, subject Subject, a Artifac
 	if err != nil {
 		return manifest{}, err
 	}
+	if len(raw) > limits.OCIArtifactManifest {
+		return manifest{}, fmt.Errorf("artifact with a manifest of %d bytes, more than %d: %w", len(raw), limits.OCIArtifactManifest, ErrUsage)
+	}
 	return manifest{raw, bytesContent(types.OCIManifestSchema1, raw).desc}, nil
 }
 
@@ -108,100 +108,13 @@ func (s *session) attach(ctx context.Context, subject Subject, m manifest) error
 	if err := remote.Put(s.repo.Digest(m.desc.Digest.String()), m, s.options(ctx)...); err != nil {
 		return backoff.Permanent(registryError(err))
 	}
-	listed, err := s.referrers(ctx, subject)
-	if err != nil {
-		return backoff.Permanent(err)
-	}
-	if !slices.Contains(listed, m.desc.Digest) {
-		return fmt.Errorf("registry does not list %s among the referrers: %w", m.desc.Digest, ErrInvalid)
-	}
-	return nil
-}
-
-// Attached returns the artifacts of the given type, sorted by digest. It opens
-// every manifest that the registry lists and judges by what is in it: the listed
-// types are wrong on some registries. Manifests that are of another type, are not
-// well formed or are gone are passed over; if no artifact is left, the error
-// wraps [ErrNotAttached] and says what was passed over of this type. A manifest
-// or blob that does not match its digest fails the whole call.
-func (c *Client) Attached(ctx context.Context, subject Subject, artifactType string) ([]Artifact, error) {
-	ctx, cancel := context.WithTimeout(ctx, limits.RegistryCall)
-	defer cancel()
-	found, skipped, err := c.attached(ctx, subject, artifactType)
-	if err != nil {
-		return nil, fmt.Errorf("look for attachments of %s: %w", subject, err)
-	}
-	if len(found) == 0 {
-		return nil, errors.Join(append([]error{fmt.Errorf("%s: %w of type %.80q", subject, ErrNotAttached, artifactType)}, skipped...)...)
-	}
-	return found, nil
-}
-
-func (c *Client) attached(ctx context.Context, subject Subject, artifactType string) (found []Artifact, skipped []error, err error) {
-	s, err := c.session(ctx, subject.repo, transport.PullScope)
-	if err != nil {
-		return nil, nil, err
-	}
-	digests, err := s.referrers(ctx, subject)
-	if err != nil {
-		return nil, nil, err
-	}
-	total := 0
-	for _, d := range digests {
-		artifact, err := s.artifact(ctx, subject, d, artifactType)
-		switch {
-		case err == nil:
-			found = append(found, artifact)
-		case errors.Is(err, errOtherType):
-		case errors.Is(err, errMalformed), errors.Is(err, ErrNotFound):
-			skipped = append(skipped, fmt.Errorf("passed over %s: %w", d, err))
-		default:
-			return nil, nil, err
+	for r, err := range s.referrers(ctx, subject) {
+		if err != nil {
+			return backoff.Permanent(err)
 		}
-		if total += len(artifact.Data); total > limits.OCIArtifacts {
-			return nil, nil, fmt.Errorf("artifacts of more than %d bytes: %w", limits.OCIArtifacts, ErrInvalid)
+		if r.digest == m.desc.Digest {
+			return nil
 		}
 	}
-	return found, skipped, nil
+	return fmt.Errorf("registry does not list %s among the referrers: %w", m.desc.Digest, ErrInvalid)
 }
-
-// artifact opens one referrer.
-func (s *session) artifact(ctx context.Context, subject Subject, d v1.Hash, artifactType string) (Artifact, error) {
-	raw, desc, err := s.manifest(ctx, s.repo.Digest(d.String()))
-	if err != nil {
-		return Artifact{}, err
-	}
-	m, err := parseManifest(raw)
-	if err != nil {
-		return Artifact{}, errOtherType
-	}
-	// Where the manifest has no type, that of its configuration is meant.
-	if cmp.Or(m.ArtifactType, string(m.Config.MediaType)) != artifactType {
-		return Artifact{}, errOtherType
-	}
-	if m.Subject == nil || m.Subject.Digest != subject.digest {
-		return Artifact{}, fmt.Errorf("%w: its subject is another image", errMalformed)
-	}
-	if len(m.Layers) != 1 || !isSHA256(m.Layers[0].Digest) || m.Layers[0].Size > limits.OCIArtifact {
-		return Artifact{}, fmt.Errorf("%w: it does not have one blob of at most %d bytes", errMalformed, limits.OCIArtifact)
-	}
-	data, err := s.blob(ctx, m.Layers[0].Digest)
-	if err != nil {
-		return Artifact{}, err
-	}
-	if int64(len(data)) != m.Layers[0].Size {
-		return Artifact{}, fmt.Errorf("%w: its blob has another size", errMalformed)
-	}
-	return Artifact{
-		Type:        artifactType,
-		MediaType:   string(m.Layers[0].MediaType),
-		Annotations: m.Annotations,
-		Data:        data,
-		Digest:      desc.Digest.String(),
-	}, nil
-}
-
-var (
-	errOtherType = errors.New("not an artifact of this type")
-	errMalformed = errors.New("malformed artifact")
-)

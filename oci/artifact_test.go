@@ -1,21 +1,15 @@
 package oci
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/random"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/sealsmith/sealsmith/internal/ocitest"
@@ -56,7 +50,7 @@ func TestAttach(t *testing.T) {
 	eachRegistry(t, func(t *testing.T, host string) {
 		client := newTestClient()
 		subject := pushed(t, client, host)
-		if got, err := client.Attached(t.Context(), subject, bundleType); !errors.Is(err, ErrNotAttached) || got != nil {
+		if got, err := attached(t, client, subject); !errors.Is(err, ErrNotAttached) || got != nil {
 			t.Fatalf("before: %v, %v", got, err)
 		}
 		other := Artifact{Type: "application/spdx+json", MediaType: "application/spdx+json", Data: []byte("{}")}
@@ -74,7 +68,7 @@ func TestAttach(t *testing.T) {
 		want = slices.Delete(want[:3], 1, 2)
 		slices.SortFunc(want, func(a, b Artifact) int { return strings.Compare(a.Digest, b.Digest) })
 		// As another client, which remembers nothing, finds them.
-		got, err := newTestClient().Attached(t.Context(), subject, bundleType)
+		got, err := attached(t, newTestClient(), subject)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -86,7 +80,7 @@ func TestAttach(t *testing.T) {
 		if err != nil || len(images) != 2 {
 			t.Fatal(images, err)
 		}
-		if got, err := client.Attached(t.Context(), images[0], bundleType); !errors.Is(err, ErrNotAttached) {
+		if got, err := attached(t, client, images[0]); !errors.Is(err, ErrNotAttached) {
 			t.Errorf("image: %v, %v", got, err)
 		}
 	})
@@ -144,7 +138,7 @@ func TestAttachAtOnce(t *testing.T) {
 				})
 			}
 			wg.Wait()
-			got, err := clients[0].Attached(t.Context(), subject, bundleType)
+			got, err := attached(t, clients[0], subject)
 			if err != nil || len(got) != signers {
 				t.Errorf("%d attached of %d, %v", len(got), signers, err)
 			}
@@ -178,7 +172,7 @@ func TestAttachRepeatsWhenOverwritten(t *testing.T) {
 	if _, err := client.Attach(t.Context(), subject, signature("alice")); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := client.Attached(t.Context(), subject, bundleType); err != nil || len(got) != 1 || !overwritten {
+	if got, err := attached(t, client, subject); err != nil || len(got) != 1 || !overwritten {
 		t.Errorf("%v, %v, overwritten %t", got, err, overwritten)
 	}
 }
@@ -218,121 +212,4 @@ func TestAttachRefuses(t *testing.T) {
 			t.Errorf("%s: %v, %v", name, got.Digest, err)
 		}
 	}
-}
-
-// TestAttachedJudgesByContent: what others attach is passed over, and told when
-// nothing good is left.
-func TestAttachedJudgesByContent(t *testing.T) {
-	eachRegistry(t, func(t *testing.T, host string) {
-		client := newTestClient()
-		subject := pushed(t, client, host)
-		blob := v1.Descriptor{MediaType: bundleType, Size: 5, Digest: digest([]byte("alice"))}
-		config := v1.Descriptor{MediaType: types.OCIEmptyJSON, Size: 2, Digest: digest([]byte("{}"))}
-		put := func(change func(*v1.Manifest)) {
-			m := v1.Manifest{
-				SchemaVersion: 2, MediaType: types.OCIManifestSchema1, ArtifactType: bundleType,
-				Config: config, Layers: []v1.Descriptor{blob}, Subject: subject.descriptor(),
-			}
-			change(&m)
-			raw, err := json.Marshal(m)
-			if err != nil {
-				t.Fatal(err)
-			}
-			man := manifest{raw, bytesContent(types.OCIManifestSchema1, raw).desc}
-			if err := remote.Put(subject.repo.Digest(man.desc.Digest.String()), man); err != nil {
-				t.Fatal(err)
-			}
-		}
-		put(func(m *v1.Manifest) { m.Layers = nil })
-		put(func(m *v1.Manifest) { m.Layers = append(m.Layers, blob) })
-		put(func(m *v1.Manifest) { m.Layers[0].Size = 9 << 20 })
-		put(func(m *v1.Manifest) { m.Layers[0].Digest = digest([]byte("gone")) })
-		put(func(m *v1.Manifest) { m.Layers[0].Size++ })
-		put(func(m *v1.Manifest) { m.ArtifactType = "text/plain" })
-		_, err := client.Attached(t.Context(), subject, bundleType)
-		if !errors.Is(err, ErrNotAttached) || strings.Count(fmt.Sprint(err), "passed over") != 5 {
-			t.Errorf("bad ones alone: %v", err)
-		}
-		if errors.Is(err, ErrUnreachable) || errors.Is(err, ErrInvalid) {
-			t.Errorf("bad ones look like a bad registry: %v", err)
-		}
-
-		if _, err := client.Attach(t.Context(), subject, signature("alice")); err != nil {
-			t.Fatal(err)
-		}
-		// The type may stand in the configuration, as before OCI 1.1.
-		put(func(m *v1.Manifest) { m.ArtifactType, m.Config.MediaType = "", bundleType })
-		got, err := client.Attached(t.Context(), subject, bundleType)
-		if err != nil || len(got) != 2 || string(got[0].Data) != "alice" || string(got[1].Data) != "alice" {
-			t.Errorf("among bad ones: %v, %v", got, err)
-		}
-		want := signature("alice")
-		if !slices.ContainsFunc(got, func(a Artifact) bool { return cmp.Equal(a, want, cmpopts.IgnoreFields(a, "Digest")) }) {
-			t.Errorf("got %v", got)
-		}
-	})
-}
-
-// TestAttachedToAnother: a signature of one image, listed for another.
-func TestAttachedToAnother(t *testing.T) {
-	var listed atomic.Value
-	listed.Store("")
-	host := ocitest.Serve(t, ocitest.Faulty(ocitest.Handler(true), func(w http.ResponseWriter, r *http.Request) bool {
-		digest := listed.Load().(string)
-		if digest == "" || !strings.Contains(r.URL.Path, "/referrers/") {
-			return false
-		}
-		w.Header().Set("Content-Type", string(types.OCIImageIndex))
-		fmt.Fprintf(w, `{"schemaVersion":2,"manifests":[{"digest":%q}]}`, digest)
-		return true
-	}))
-	client := newTestClient()
-	subject := pushed(t, client, host)
-	a, err := client.Attach(t.Context(), subject, signature("alice"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	images, err := client.Images(t.Context(), subject)
-	if err != nil {
-		t.Fatal(err)
-	}
-	listed.Store(a.Digest)
-	if got, err := client.Attached(t.Context(), subject, bundleType); err != nil || len(got) != 1 {
-		t.Errorf("own: %v, %v", got, err)
-	}
-	got, err := client.Attached(t.Context(), images[0], bundleType)
-	if !errors.Is(err, ErrNotAttached) || !strings.Contains(err.Error(), "another image") {
-		t.Errorf("another's: %v, %v", got, err)
-	}
-}
-
-// TestAttachedOfAnImageOfOthers: images that we did not build can be subjects.
-func TestAttachedOfAnImageOfOthers(t *testing.T) {
-	eachRegistry(t, func(t *testing.T, host string) {
-		client := newTestClient()
-		image, err := random.Image(1000, 2) // Docker's media types
-		if err != nil {
-			t.Fatal(err)
-		}
-		ref, err := parseReference(host + "/others:v1")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := remote.Write(ref, image); err != nil {
-			t.Fatal(err)
-		}
-		subject, err := client.Resolve(t.Context(), host+"/others:v1")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if images, err := client.Images(t.Context(), subject); err != nil || images != nil {
-			t.Errorf("an image has images: %v, %v", images, err)
-		}
-		if _, err := client.Attach(t.Context(), subject, signature("alice")); err != nil {
-			t.Fatal(err)
-		}
-		if got, err := client.Attached(t.Context(), subject, bundleType); err != nil || len(got) != 1 {
-			t.Errorf("%v, %v", got, err)
-		}
-	})
 }

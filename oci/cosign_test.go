@@ -21,7 +21,7 @@ func TestCosignInterop(t *testing.T) {
 			t.Fatal(err)
 		}
 		cosign.MustRun("sign", "--yes", "--key", sigtest.CosignKey, "--signing-config", sigtest.Services, theirs.String())
-		found, err := client.Attached(t.Context(), theirs, bundleType)
+		found, err := attached(t, client, theirs)
 		if err != nil || len(found) != 1 {
 			t.Fatal(found, err)
 		}

@@ -20,7 +20,8 @@ var (
 	ErrUsage = errors.New("wrong usage")
 	// ErrNotFound is an image that the registry does not have.
 	ErrNotFound = errors.New("not in the registry")
-	// ErrNotAttached is an image without an artifact of the wanted type.
+	// ErrNotAttached is an image without an artifact, or without a further one,
+	// of the wanted type.
 	ErrNotAttached = errors.New("nothing attached")
 	// ErrUnreachable is a registry that does not answer, or only that it is
 	// overloaded.

@@ -5,47 +5,81 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"mime"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/sealsmith/sealsmith/internal/limits"
 )
 
-// referrers lists the manifests that refer to the subject, each once, by digest.
-// It asks the referrers API, page by page, or reads the fallback tag if the
-// registry has no such API (distribution-spec, "Listing Referrers"). The list is
-// only a list of candidates: nothing in it but the digests is used.
-func (s *session) referrers(ctx context.Context, subject Subject) ([]v1.Hash, error) {
-	next := &url.URL{
-		Scheme: s.repo.Scheme(), Host: s.repo.RegistryStr(),
-		Path: fmt.Sprintf("/v2/%s/referrers/%s", s.repo.RepositoryStr(), subject.Digest()),
+// referrer is a manifest that a registry lists for a subject. The size is only the
+// list's claim.
+type referrer struct {
+	digest v1.Hash
+	size   int64
+}
+
+// referrers yields the manifests that refer to the subject, in the registry's
+// order and perhaps more than once. It asks the referrers API, page by page, or
+// reads the fallback tag if the registry has no such API (distribution-spec,
+// "Listing Referrers"). The last pair is an error if the list could not be read to
+// its end.
+func (s *session) referrers(ctx context.Context, subject Subject) iter.Seq2[referrer, error] {
+	return func(yield func(referrer, error) bool) {
+		listed := 0
+		for raw, err := range s.lists(ctx, subject) {
+			var page []referrer
+			if err == nil {
+				page, err = parseReferrers(raw)
+			}
+			for _, r := range page {
+				if listed++; listed > limits.OCIReferrers {
+					err = fmt.Errorf("more than %d referrers: %w", limits.OCIReferrers, ErrInvalid)
+					break
+				}
+				if !yield(r, nil) {
+					return
+				}
+			}
+			if err != nil {
+				yield(referrer{}, err)
+				return
+			}
+		}
 	}
-	var found []v1.Hash
-	for page := 0; next != nil; page++ {
-		if page == limits.OCIReferrerPages {
-			return nil, fmt.Errorf("referrers of more than %d pages: %w", page, ErrInvalid)
+}
+
+// lists yields the pages of the list of referrers, or the one list of the fallback
+// tag.
+func (s *session) lists(ctx context.Context, subject Subject) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		next := &url.URL{
+			Scheme: s.repo.Scheme(), Host: s.repo.RegistryStr(),
+			Path: fmt.Sprintf("/v2/%s/referrers/%s", s.repo.RepositoryStr(), subject.Digest()),
 		}
-		raw, link, err := s.referrersPage(ctx, next)
-		if errors.Is(err, errNoReferrersAPI) && page == 0 {
-			return s.fallback(ctx, subject)
+		for page := 0; next != nil; page++ {
+			if page == limits.OCIReferrerPages {
+				yield(nil, fmt.Errorf("referrers of more than %d pages: %w", page, ErrInvalid))
+				return
+			}
+			raw, link, err := s.referrersPage(ctx, next)
+			if errors.Is(err, errNoReferrersAPI) && page == 0 {
+				if raw, err = s.fallback(ctx, subject); raw == nil && err == nil {
+					return
+				}
+			}
+			if !yield(raw, err) || err != nil {
+				return
+			}
+			next = link
 		}
-		if err != nil {
-			return nil, err
-		}
-		if found, err = appendReferrers(found, raw); err != nil {
-			return nil, err
-		}
-		next = link
 	}
-	return found, nil
 }
 
 var errNoReferrersAPI = errors.New("registry has no referrers API")
@@ -117,50 +151,33 @@ func nextLink(headers []string) string {
 }
 
 // fallback reads the list that clients keep under a tag made of the subject's
-// digest (distribution-spec, "Referrers Tag Schema").
-func (s *session) fallback(ctx context.Context, subject Subject) ([]v1.Hash, error) {
+// digest (distribution-spec, "Referrers Tag Schema"); nil if there is none.
+func (s *session) fallback(ctx context.Context, subject Subject) ([]byte, error) {
 	tag := s.repo.Tag(strings.Replace(subject.Digest(), ":", "-", 1))
 	raw, _, err := s.manifest(ctx, tag)
 	if errors.Is(err, ErrNotFound) {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	return appendReferrers(nil, raw)
+	return raw, err
 }
 
-// appendReferrers adds the digests of a list that are not there yet.
-func appendReferrers(found []v1.Hash, raw []byte) ([]v1.Hash, error) {
-	index, err := parseIndex(raw)
-	if err != nil {
+// parseReferrers reads a list of referrers. Everybody who may push has a hand in
+// it, so an entry that we could not open hides no other.
+func parseReferrers(raw []byte) ([]referrer, error) {
+	var index struct {
+		Manifests []struct {
+			Digest string `json:"digest"`
+			Size   int64  `json:"size"`
+		} `json:"manifests"`
+	}
+	if err := parse(raw, &index, false, types.OCIImageIndex, types.DockerManifestList); err != nil {
 		return nil, fmt.Errorf("list of referrers: %w", err)
 	}
+	var all []referrer
 	for _, d := range index.Manifests {
-		if isSHA256(d.Digest) {
-			found = append(found, d.Digest)
+		if h, err := v1.NewHash(d.Digest); err == nil && isSHA256(h) {
+			all = append(all, referrer{h, d.Size})
 		}
 	}
-	slices.SortFunc(found, func(a, b v1.Hash) int { return strings.Compare(a.Hex, b.Hex) })
-	found = slices.Compact(found)
-	if len(found) > limits.OCIReferrers {
-		return nil, fmt.Errorf("more than %d referrers: %w", limits.OCIReferrers, ErrInvalid)
-	}
-	return found, nil
-}
-
-// blob fetches a blob, at most [limits.OCIResponse] large. The library compares
-// it with its digest.
-func (s *session) blob(ctx context.Context, d v1.Hash) ([]byte, error) {
-	layer, err := remote.Layer(s.repo.Digest(d.String()), s.options(ctx)...)
-	if err != nil {
-		return nil, registryError(err)
-	}
-	body, err := layer.Compressed()
-	if err != nil {
-		return nil, registryError(err)
-	}
-	defer body.Close()
-	raw, err := io.ReadAll(body)
-	return raw, registryError(err)
+	return all, nil
 }

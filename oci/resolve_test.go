@@ -53,7 +53,7 @@ func TestResolvedOnce(t *testing.T) {
 	if err != nil || moved != second {
 		t.Errorf("resolved %v, %v; want %v", moved, err, second)
 	}
-	if got, err := client.Attached(t.Context(), moved, bundleType); !errors.Is(err, ErrNotAttached) {
+	if got, err := attached(t, client, moved); !errors.Is(err, ErrNotAttached) {
 		t.Errorf("the second image has %v, %v", got, err)
 	}
 }

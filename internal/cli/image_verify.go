@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/oci"
 	"github.com/sealsmith/sealsmith/provenance"
 	"github.com/sealsmith/sealsmith/verify"
@@ -29,7 +30,7 @@ printed.
   sealsmith image verify registry.example/app:v1 --key release.pub
 
 Exit status 3 means that no attached signature is good; the reasons are printed,
-each signature's its own.`,
+each signature's its own. When not all of them could be read, it is 1.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			policy, err := trust.policy("")
@@ -55,29 +56,48 @@ each signature's its own.`,
 }
 
 // verifySubject finds one good signature among those attached to a manifest. If
-// none is, the error tells why each was refused.
+// none is, the error tells why the first ones were refused.
 func verifySubject(ctx context.Context, registry *oci.Client, s oci.Subject, policy verify.Policy) (*verify.Result, error) {
 	verifier, err := verify.New(policy)
 	if err != nil {
 		return nil, err
 	}
-	attached, err := registry.Attached(ctx, s, sigstoreBundleType)
-	if errors.Is(err, oci.ErrNotAttached) {
-		return nil, refused(verify.NoSignature, "nobody signed %s: %w", s, err)
-	}
-	if err != nil {
-		return nil, err
-	}
 	var refusals []error
-	for _, artifact := range attached {
+	more := 0
+	for artifact, err := range registry.Attached(ctx, s, sigstoreBundleType) {
+		if err != nil {
+			return nil, noneGood(refusals, more, err)
+		}
 		result, err := verifier.Statement(artifact.Data, provenance.ImageSignatureType, hexDigest(s))
-		if err == nil {
+		switch {
+		case err == nil:
 			return result, nil
-		}
-		if !errors.Is(err, verify.ErrRefused) {
+		case !errors.Is(err, verify.ErrRefused):
 			return nil, err
+		case len(refusals) == limits.OCINamed:
+			more++
+		default:
+			refusals = append(refusals, fmt.Errorf("signature %.19s: %w", artifact.Digest, err))
 		}
-		refusals = append(refusals, fmt.Errorf("signature %.19s: %w", artifact.Digest, err))
 	}
-	return nil, errors.Join(refusals...)
+	return nil, noneGood(refusals, more, nil)
+}
+
+// noneGood is the error after a search for a good signature: what was refused, how
+// many more were, and how the search ended.
+func noneGood(refusals []error, more int, end error) error {
+	if more > 0 {
+		refusals = append(refusals, fmt.Errorf("%d more signatures were refused", more))
+	}
+	all := end == nil || errors.Is(end, oci.ErrNotAttached)
+	switch {
+	case all && len(refusals) == 0:
+		return refused(verify.NoSignature, "nobody signed it: %w", end)
+	case all:
+		return errors.Join(append(refusals, end)...)
+	case len(refusals) == 0:
+		return end
+	}
+	// %v: the good one may be among those that could not be looked at.
+	return fmt.Errorf("%w\n%v", end, errors.Join(refusals...))
 }

@@ -7,23 +7,36 @@ const (
 	// OCIManifest is the size of a manifest or index that the distribution
 	// specification tells registries to accept, and the largest that we read.
 	OCIManifest = 4 << 20
-	// OCIArtifact is the largest attached artifact: a Sigstore bundle around a
-	// 4 MiB DSSE payload, which base64 and the log entry make bigger.
-	OCIArtifact = 8 << 20
-	// OCIArtifacts is what all attached artifacts of one type may weigh
-	// together: they are held in memory at once.
-	OCIArtifacts = 64 << 20
+	// OCIArtifact is the largest attached artifact: a Sigstore bundle.
+	OCIArtifact = SigstoreBundle
+	// OCISmallArtifact is up to which size artifacts are read before the
+	// others. A signature of an image with a certificate, a log entry and
+	// timestamps has about 15 KiB.
+	OCISmallArtifact = 64 << 10
+	// OCIArtifactManifest is the largest manifest of an artifact: a blob and
+	// some annotations take about 1 KiB.
+	OCIArtifactManifest = 64 << 10
+	// OCIArtifacts is how many bytes of artifacts that are not small are read
+	// in one search. One is in memory at a time.
+	OCIArtifacts = 256 << 20
 	// OCIResponse is the largest body of any registry answer. Layers are only
 	// sent, never fetched, so the largest honest one is an artifact.
 	OCIResponse = OCIArtifact
 	// OCIResponseHeader is far above what registries send with a token
 	// challenge or a signed storage URL.
 	OCIResponseHeader = 64 << 10
-	// OCIReferrers is how many manifests may refer to one image. Each costs a
-	// request to open; real images have a handful per signer.
-	OCIReferrers = 256
-	// OCIReferrerPages ends a list whose pages never do.
-	OCIReferrerPages = 32
+	// OCIReferrers is how many referrers of one image are listed. Real images
+	// have a handful per signer, but everybody who may push can add to them;
+	// so many more take RegistryCall to open anyhow.
+	OCIReferrers = 10_000
+	// OCIReferrersInOrder is how many referrers can be opened within
+	// RegistryCall even from far away; more are opened in a random order.
+	OCIReferrersInOrder = 100
+	// OCIReferrerPages ends a list whose pages never do: ten referrers a page.
+	OCIReferrerPages = 1000
+	// OCINamed is how many bad artifacts or signatures an error names; the
+	// others are counted.
+	OCINamed = 8
 	// OCIPlatforms is how many images an index may name: each is fetched. The
 	// largest official image has about twenty platforms.
 	OCIPlatforms = 64
