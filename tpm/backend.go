@@ -135,7 +135,7 @@ func (b *Backend) Create(ctx context.Context, s key.Spec) (key.Signer, error) {
 		k.info.Comment = s.Name
 	}
 	k.info.Created, k.info.Policy.Unattended = time.Now().UTC().Truncate(time.Second), s.Unattended
-	if err := b.folder.store(&k, file); err != nil {
+	if err := b.folder.store(ctx, &k, file); err != nil {
 		return nil, fmt.Errorf("store key %q: %w", s.Name, err)
 	}
 	b.log.Info("key created", logx.Ref, k.info.Ref.String(), logx.Key, string(k.info.ID))
@@ -171,11 +171,11 @@ func (b *Backend) generate(ctx context.Context, s key.Spec) (*object, error) {
 }
 
 // Delete implements [key.Deleter]; the reference must have a name.
-func (b *Backend) Delete(_ context.Context, r key.Ref) error {
+func (b *Backend) Delete(ctx context.Context, r key.Ref) error {
 	if r.Backend != "" && r.Backend != backendName || !key.ValidName(r.Name) {
 		return fmt.Errorf("key %q: %w", r, key.ErrNotFound)
 	}
-	if err := b.folder.remove(r.Name); err != nil {
+	if err := b.folder.remove(ctx, r.Name); err != nil {
 		return fmt.Errorf("delete: %w", err)
 	}
 	b.log.Info("key deleted", logx.Ref, r.String())

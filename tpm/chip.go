@@ -29,10 +29,11 @@ type chip struct {
 	limit   func(tpm2.TPMCC) time.Duration
 	ready   time.Duration // in which open must be done
 
-	ctx   context.Context // of the job in hand: transport.TPM has no room for it
-	cut   context.Context // ends the command in hand too
-	owner *os.File        // the lock; nil before the first open or when shared
-	link  *link           // nil: not open, and then nothing below is set
+	ctx     context.Context // of the job in hand: transport.TPM has no room for it
+	closing context.Context // ends every job, after its command in hand
+	cut     context.Context // ends the command in hand too
+	owner   *os.File        // the lock; nil before the first open or when shared
+	link    *link           // nil: not open, and then nothing below is set
 
 	session *session
 	keys    []loadedKey // the one used last is the last
@@ -47,12 +48,20 @@ type loadedKey struct {
 	handle tpm2.TPMHandle
 }
 
-func newChip(t target, o Options, cut context.Context) *chip {
+func newChip(t target, o Options, closing, cut context.Context) *chip {
 	return &chip{
 		target: t, lockDir: o.LockDir, pins: pinFile{o.DataDir, t.String()},
 		log: o.Log.With(logx.Device, t.String()), notice: o.Notice, limit: commandLimit,
-		ready: limits.TPMOpen, cut: cut,
+		ready: limits.TPMOpen, closing: closing, cut: cut,
 	}
+}
+
+// ended is why the job in hand must not begin another command; nil: it may.
+func (c *chip) ended() error {
+	if c.closing.Err() != nil {
+		return errClosed
+	}
+	return c.ctx.Err()
 }
 
 // commandLimit is how long a command may take.
@@ -102,7 +111,7 @@ func (c *chip) prepareInTime() error {
 	}
 	err = errors.Join(err, c.drop())
 	switch {
-	case job.Err() != nil:
+	case c.ended() != nil:
 		return fmt.Errorf("open TPM %s: %w", c.target, err)
 	case ctx.Err() != nil:
 		err = fmt.Errorf("not ready within %v: %w", c.ready, err)
@@ -143,7 +152,7 @@ func (c *chip) Send(command []byte) ([]byte, error) {
 		return nil, fmt.Errorf("command of %d bytes", len(command))
 	}
 	code := commandCode(command)
-	if err := c.ctx.Err(); err != nil && code != tpm2.TPMCCFlushContext {
+	if err := c.ended(); err != nil && code != tpm2.TPMCCFlushContext {
 		return nil, err
 	}
 	start := time.Now()
@@ -162,7 +171,10 @@ func (c *chip) Send(command []byte) ([]byte, error) {
 		select {
 		case <-time.After(pause):
 		case <-c.ctx.Done():
-			return nil, c.ctx.Err()
+		case <-c.closing.Done():
+		}
+		if err := c.ended(); err != nil {
+			return nil, err
 		}
 	}
 }
@@ -191,7 +203,7 @@ func execute[R any](c *chip, cmd tpm2.Command[R, *R]) (rsp *R, err error) {
 	}
 	var code tpm2.TPMRC
 	var lost *lostError
-	if !errors.As(err, &code) && !errors.As(err, &lost) && c.ctx.Err() == nil {
+	if !errors.As(err, &code) && !errors.As(err, &lost) && !errors.Is(err, c.ended()) {
 		err = c.lose(fmt.Errorf("bad answer from the TPM: %w", err))
 	}
 	return nil, err
@@ -217,7 +229,7 @@ func (c *chip) attempt(repeatable bool, f func() error) error {
 	err := c.try(f)
 	var lost *lostError
 	switch {
-	case err == nil || c.ctx.Err() != nil:
+	case err == nil || c.ended() != nil:
 		return err
 	case errors.As(err, &lost):
 		if lost.sent && !repeatable || errors.Is(err, os.ErrDeadlineExceeded) {
@@ -271,7 +283,7 @@ func (c *chip) flushLeftovers() error {
 			return err
 		}
 		for _, h := range handles {
-			if err := c.ctx.Err(); err != nil {
+			if err := c.ended(); err != nil {
 				return err
 			}
 			if err := c.flush(h); err != nil {
@@ -315,7 +327,7 @@ func (c *chip) close() error {
 		errs = append(errs, c.drop())
 	}
 	if c.owner != nil {
-		errs = append(errs, c.owner.Close())
+		errs = append(errs, disown(c.owner))
 	}
 	return errors.Join(errs...)
 }

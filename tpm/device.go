@@ -39,7 +39,7 @@ type Device struct {
 	chip   *chip // only serve's goroutine touches it
 
 	jobs    chan job
-	closing context.Context // ends with Close: no job begins another command
+	closing context.Context // ends with Close
 	stop    context.CancelFunc
 	cut     context.CancelFunc // ends the command in hand
 	closed  chan error         // the goroutine's last word
@@ -78,7 +78,7 @@ func NewDevice(o Options) (*Device, error) {
 	closing, stop := context.WithCancel(context.Background())
 	inHand, cut := context.WithCancel(context.Background())
 	d := &Device{
-		target: t, chip: newChip(t, o, inHand),
+		target: t, chip: newChip(t, o, closing, inHand),
 		jobs: make(chan job), closing: closing, stop: stop, cut: cut, closed: make(chan error, 1),
 		patience: limits.TPMClose, giveUp: limits.TPMGiveUp,
 	}
@@ -145,24 +145,12 @@ func (d *Device) serve() {
 	for {
 		select {
 		case j := <-d.jobs:
-			j.done <- d.do(j)
+			d.chip.ctx = j.ctx
+			j.done <- explainLost(d.chip.guard(j.do))
 		case <-d.closing.Done():
-			d.chip.ctx = context.Background()
+			d.chip.ctx, d.chip.closing = context.Background(), context.Background()
 			d.closed <- d.chip.guard((*chip).close)
 			return
 		}
 	}
-}
-
-// do runs a job until its own context or the device's ends it.
-func (d *Device) do(j job) error {
-	ctx, cancel := context.WithCancel(j.ctx)
-	defer cancel()
-	defer context.AfterFunc(d.closing, cancel)()
-	d.chip.ctx = ctx
-	err := d.chip.guard(j.do)
-	if err != nil && ctx.Err() != nil && j.ctx.Err() == nil {
-		return fmt.Errorf("%w: %w", errClosed, err)
-	}
-	return explainLost(err)
 }

@@ -143,6 +143,9 @@ func TestOneOwner(t *testing.T) {
 	if err := second.Close(); err != nil {
 		t.Fatal(err)
 	}
+	if left, err := os.ReadDir(chip.Options().LockDir); err != nil || len(left) != 0 {
+		t.Errorf("left: %v, %v", left, err)
+	}
 }
 
 func TestWaitingCanBeCancelledAndCloseWaits(t *testing.T) {

@@ -1,6 +1,7 @@
 package tpm
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sealsmith/sealsmith/internal/atomicfile"
+	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/internal/sshwire"
 	"github.com/sealsmith/sealsmith/internal/xdg"
 	"github.com/sealsmith/sealsmith/key"
@@ -88,7 +90,7 @@ func scan(dir string) (names []string, stamp string, err error) {
 // store writes a new key. The files that can be made again come first: a crash
 // at any time leaves a whole key or leftovers that the next change sweeps. It
 // fails with [key.ErrExists].
-func (f *folder) store(k *storedKey, file *keyFile) error {
+func (f *folder) store(ctx context.Context, k *storedKey, file *keyFile) error {
 	base := filepath.Join(f.dir, k.info.Ref.Name)
 	pemData, err := file.encode()
 	if err != nil {
@@ -104,7 +106,7 @@ func (f *folder) store(k *storedKey, file *keyFile) error {
 	if err != nil {
 		return err
 	}
-	return f.change(func() error {
+	return f.change(ctx, func() error {
 		if f.has(k.info.Ref.Name) {
 			return fmt.Errorf("key %q: %w", k.info.Ref.Name, key.ErrExists)
 		}
@@ -119,11 +121,11 @@ func (f *folder) store(k *storedKey, file *keyFile) error {
 }
 
 // remove deletes a key: the truth first. It fails with [key.ErrNotFound].
-func (f *folder) remove(name string) error {
+func (f *folder) remove(ctx context.Context, name string) error {
 	if !f.has(name) { // without this, a missing folder would be made
 		return fmt.Errorf("key %.80q: %w", name, key.ErrNotFound)
 	}
-	return f.change(func() error {
+	return f.change(ctx, func() error {
 		err := atomicfile.Remove(filepath.Join(f.dir, name+keySuffix))
 		if errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("key %.80q: %w", name, key.ErrNotFound)
@@ -147,11 +149,11 @@ func (f *folder) has(name string) bool {
 
 // change runs one change of the folder at a time, over all processes, after
 // sweeping what an interrupted one left.
-func (f *folder) change(do func() error) error {
+func (f *folder) change(ctx context.Context, do func() error) error {
 	if err := xdg.Private(f.dir); err != nil {
 		return fmt.Errorf("key folder: %w", err)
 	}
-	lock, err := flock(filepath.Join(f.dir, lockName), 0)
+	lock, err := lockFolder(ctx, filepath.Join(f.dir, lockName), limits.LockWait)
 	if err != nil {
 		return err
 	}

@@ -117,7 +117,7 @@ func (c *chip) checkParent(p parent) error {
 	if bytes.Equal(c.primary, p.name.Buffer) {
 		return nil
 	}
-	pinned, isNew, err := c.pins.pin(p.name.Buffer)
+	pinned, isNew, err := c.pins.pin(c.ctx, p.name.Buffer)
 	if err != nil {
 		return err
 	}

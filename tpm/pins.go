@@ -1,6 +1,7 @@
 package tpm
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -71,11 +72,11 @@ func parseName(text string) ([]byte, error) {
 }
 
 // pin records a Name if the device has none yet, and returns the one that holds.
-func (p pinFile) pin(name []byte) (pinned []byte, isNew bool, err error) {
+func (p pinFile) pin(ctx context.Context, name []byte) (pinned []byte, isNew bool, err error) {
 	if err := xdg.Private(p.dir); err != nil {
 		return nil, false, fmt.Errorf("folder of TPM pins: %w", err)
 	}
-	lock, err := flock(p.path()+".lock", 0)
+	lock, err := lockFolder(ctx, p.path()+".lock", limits.LockWait)
 	if err != nil {
 		return nil, false, err
 	}

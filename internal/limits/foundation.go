@@ -16,4 +16,10 @@ const (
 	// SocketProbe is how long the owner of a socket may take to answer before
 	// we say that we cannot tell whether it is alive.
 	SocketProbe = time.Second
+	// LockWait is how long we wait for a lock of a folder that another process
+	// holds: for some small writes, or for SocketProbe.
+	LockWait = 5 * time.Second
+	// LockPause is the time between two tries to take it: what a person does
+	// not notice.
+	LockPause = 10 * time.Millisecond
 )

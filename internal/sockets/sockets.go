@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/internal/limits"
@@ -41,7 +42,7 @@ func Listen(path string) (net.Listener, error) {
 	if err := xdg.Private(dir); err != nil {
 		return nil, fmt.Errorf("folder of the socket: %w", err)
 	}
-	unlock, err := lockDir(dir)
+	unlock, err := lockDir(dir, limits.LockWait)
 	if err != nil {
 		return nil, err
 	}
@@ -57,17 +58,25 @@ func Listen(path string) (net.Listener, error) {
 }
 
 // lockDir keeps two processes from finding the same socket stale: the second
-// would remove the first one's new socket.
-func lockDir(dir string) (unlock func(), err error) {
+// would remove the first one's new socket. It waits a little for others.
+func lockDir(dir string, wait time.Duration) (unlock func(), err error) {
 	d, err := os.Open(dir)
 	if err != nil {
 		return nil, err
 	}
-	if err := syscall.Flock(int(d.Fd()), syscall.LOCK_EX); err != nil {
+	for start := time.Now(); ; time.Sleep(limits.LockPause) {
+		err := syscall.Flock(int(d.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		switch {
+		case err == nil:
+			return func() { d.Close() }, nil // closing unlocks
+		case (err == syscall.EWOULDBLOCK || err == syscall.EINTR) && time.Since(start) < wait:
+			continue
+		case err == syscall.EWOULDBLOCK:
+			err = hint.Wrap(errors.New("another process has locked it"), "an agent hangs at its start; find it with: fuser -v "+dir)
+		}
 		d.Close()
 		return nil, fmt.Errorf("lock folder %s: %w", dir, err)
 	}
-	return func() { d.Close() }, nil // closing unlocks
 }
 
 func removeStale(path string) error {

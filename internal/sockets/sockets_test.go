@@ -10,6 +10,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -96,6 +97,24 @@ func TestListenOneOfMany(t *testing.T) {
 	for _, l := range won {
 		l.Close()
 	}
+}
+
+func TestLockedFolder(t *testing.T) {
+	dir := testenv.SocketDir(t)
+	unlock, err := lockDir(dir, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = lockDir(dir, 20*time.Millisecond)
+	if err == nil || !strings.Contains(err.Error(), dir) || len(hint.Of(err)) == 0 {
+		t.Errorf("a folder that another has locked: %v, hints %q", err, hint.Of(err))
+	}
+	time.AfterFunc(20*time.Millisecond, unlock)
+	again, err := lockDir(dir, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again()
 }
 
 func TestListenRefuses(t *testing.T) {
