@@ -103,7 +103,7 @@ func (b *Backend) Keys(context.Context) iter.Seq2[key.Signer, error] {
 
 // Create implements [key.Creator]. Besides [key.ErrExists] its errors wrap
 // [key.ErrUsage] for a bad name or PIN, [key.ErrUnsupported] for an algorithm
-// that the TPM does not know, and those of [Open]. The PIN is asked for last.
+// that the TPM does not know, and those of [Device.Do]. The PIN is asked for last.
 func (b *Backend) Create(ctx context.Context, s key.Spec) (key.Signer, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err

@@ -106,10 +106,10 @@ func (d *Device) Do(ctx context.Context, f func(transport.TPM) error) error {
 }
 
 // Close waits for the command in hand, unloads every key, ends the session and
-// closes the TPM. When that takes longer than limits.TPMClose the connection is
-// cut, and the slots of the TPM stay as they are. Close fails, and leaves the lock
-// of the device to the end of the process, if even that does not end the job in
-// hand. A second Close does nothing and returns the same error.
+// closes the TPM. When that takes longer than a command may, the connection is cut
+// and the slots of the TPM stay as they are. If even that does not end the job in
+// hand, Close fails and leaves the device's lock to the end of the process. A
+// second Close does nothing and returns the same error.
 func (d *Device) Close() error {
 	d.once.Do(func() {
 		d.stop()

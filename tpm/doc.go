@@ -18,14 +18,15 @@
 // # Trust
 //
 // The device answers over a bus or a socket, and its answers are hostile: their
-// framing is checked, their size bounded, their waiting limited, a malformed one
-// ends the connection. Somebody on the bus can refuse service. He learns no PIN
-// and no digest, and no answer of his is taken for the TPM's, as long as the
-// session is salted to the storage primary of the real TPM: its Name is pinned at
-// the first use of a device (trust on first use, and said so) and compared before
-// each salt. An impostor who was there at the first use is not noticed. Status
-// and the lockout counters are read without a session: an impostor can misreport
-// them.
+// framing is checked, their size bounded, their waiting limited, each one and in
+// all while the TPM is opened or closed; a malformed one ends the connection, and
+// a panic over one only the job in hand. Somebody on the bus can refuse service.
+// He learns no PIN and no digest, and no answer of his is taken for the TPM's, as
+// long as the session is salted to the storage primary of the real TPM: its Name
+// is pinned at the first use of a device (trust on first use, and said so) and
+// compared before each salt. An impostor who was there at the first use is not
+// noticed. Status and the lockout counters are read without a session: an
+// impostor can misreport them.
 //
 // Key files are parsed strictly and bounded. Somebody who can write to the key
 // folder can take keys away or add his own, but cannot make a key look as if it
