@@ -4,18 +4,13 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
-
-	"github.com/sealsmith/sealsmith/internal/hint"
 )
 
 // The files of an OCI layout (image-spec image-layout.md). index.json has one
@@ -23,13 +18,14 @@ import (
 const (
 	layoutFile  = "oci-layout"
 	layoutIndex = "index.json"
-	layoutBlobs = "blobs"
+	layoutBlobs = "blobs/sha256"
 	layoutMark  = `{"imageLayoutVersion":"1.0.0"}`
 )
 
 // WriteLayout writes the image as an OCI layout to the folder dir. The folder
 // appears whole: it is made under another name and renamed. An OCI layout that
-// is there is replaced; a folder with anything else in it is refused.
+// is there is replaced; a folder with anything in it that its index does not lead
+// to is refused.
 func WriteLayout(dir string, i *Image) error {
 	dir = filepath.Clean(dir)
 	old, err := replaceable(dir)
@@ -50,43 +46,9 @@ func WriteLayout(dir string, i *Image) error {
 	return os.Rename(temp, dir)
 }
 
-// replace puts another folder in the place of dir, or leaves dir as it was. It
-// takes two renames: for a moment there is no layout, never half of one.
-func replace(dir, by string) error {
-	aside := by + "-old"
-	if err := os.Rename(dir, aside); err != nil {
-		return err
-	}
-	if err := os.Rename(by, dir); err != nil {
-		return errors.Join(err, os.Rename(aside, dir))
-	}
-	return os.RemoveAll(aside)
-}
-
-// replaceable tells whether dir is there, and refuses it when it is more than an
-// OCI layout: it is going to be deleted.
-func replaceable(dir string) (there bool, err error) {
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	names := make([]string, len(entries))
-	for i, e := range entries {
-		names[i] = e.Name()
-	}
-	slices.Sort(names)
-	if len(names) > 0 && !slices.Equal(names, []string{layoutBlobs, layoutIndex, layoutFile}) {
-		return false, hint.Wrap(fmt.Errorf("%s is not empty and not an OCI layout: %w", dir, ErrUsage), "name a new folder")
-	}
-	return true, nil
-}
-
 // fillLayout writes the files of a layout, each to the disk.
 func fillLayout(dir string, i *Image) error {
-	blobs := filepath.Join(dir, layoutBlobs, "sha256")
+	blobs := filepath.Join(dir, layoutBlobs)
 	if err := os.MkdirAll(blobs, 0o755); err != nil {
 		return err
 	}

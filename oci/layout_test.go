@@ -10,6 +10,11 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/random"
+
+	"github.com/sealsmith/sealsmith/internal/hint"
 )
 
 // writeTestLayout writes an image to a new folder.
@@ -72,30 +77,103 @@ func alone(t testing.TB, dir string) {
 	}
 }
 
+// TestWriteLayoutRefuses a folder with anything in it that is no part of a layout.
 func TestWriteLayoutRefuses(t *testing.T) {
 	image := build(t, options(t))
+	index := "blobs/sha256/" + image.index().desc.Digest.Hex
+	write := func(name, text string) func(*testing.T, string) {
+		return func(t *testing.T, dir string) {
+			path := filepath.Join(dir, name)
+			if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(text), 0o600)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	remove := func(name string) func(*testing.T, string) {
+		return func(t *testing.T, dir string) {
+			if err := os.Remove(filepath.Join(dir, name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for name, spoil := range map[string]func(*testing.T, string){
+		"file beside":     write("notes", ""),
+		"folder beside":   write("notes/thesis", ""),
+		"among blobs":     write("blobs/thesis", ""),
+		"other hash":      write("blobs/sha512/"+strings.Repeat("0", 128), ""),
+		"no digest":       write("blobs/sha256/thesis", ""),
+		"unknown digest":  write("blobs/sha256/"+strings.Repeat("0", 64), ""),
+		"folder as blob":  write("blobs/sha256/"+strings.Repeat("0", 64)+"/thesis", ""),
+		"no mark":         remove("oci-layout"),
+		"other mark":      write("oci-layout", "thesis"),
+		"empty mark":      write("oci-layout", "{}"),
+		"no index":        remove("index.json"),
+		"other index":     write("index.json", "[]"),
+		"empty index":     write("index.json", `{"schemaVersion":2,"manifests":[]}`),
+		"index lost":      remove(index),
+		"index changed":   write(index, `{"schemaVersion":2,"manifests":[]}`),
+		"long index.json": write("index.json", `{"schemaVersion":2,"manifests":[]}`+strings.Repeat(" ", 5<<20)),
+		"link": func(t *testing.T, dir string) {
+			outside := filepath.Join(t.TempDir(), "index")
+			if err := errors.Join(os.Rename(filepath.Join(dir, index), outside), os.Symlink(outside, filepath.Join(dir, index))); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := writeTestLayout(t, options(t))
+			spoil(t, dir)
+			refusesLayout(t, dir, image)
+		})
+	}
 	parent := t.TempDir()
 	precious := filepath.Join(parent, "home")
-	layoutAndMore := writeTestLayout(t, options(t))
-	for _, file := range []string{filepath.Join(precious, "thesis"), filepath.Join(layoutAndMore, "notes")} {
-		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, nil, 0o600)); err != nil {
-			t.Fatal(err)
-		}
+	for _, name := range []string{"oci-layout", "index.json", "blobs/thesis"} { // the names are not enough
+		write(name, "{}")(t, precious)
 	}
-	for _, dir := range []string{precious, layoutAndMore} {
-		before := files(t, dir)
-		if err := WriteLayout(dir, image); !errors.Is(err, ErrUsage) {
-			t.Errorf("%s: %v", dir, err)
-		}
-		if diff := cmp.Diff(before, files(t, dir)); diff != "" {
-			t.Errorf("changed, -before +after:\n%s", diff)
-		}
-	}
-	if err := WriteLayout(filepath.Join(precious, "thesis"), image); !errors.Is(err, syscall.ENOTDIR) {
+	refusesLayout(t, precious, image)
+	if err := WriteLayout(filepath.Join(precious, "index.json"), image); !errors.Is(err, syscall.ENOTDIR) {
 		t.Errorf("over a file: %v", err)
 	}
 	if err := WriteLayout(filepath.Join(parent, "no", "such"), image); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("without a parent: %v", err)
+	}
+}
+
+// refusesLayout checks that a folder is refused, with advice, and left as it was.
+func refusesLayout(t *testing.T, dir string, image *Image) {
+	t.Helper()
+	before := files(t, dir)
+	if err := WriteLayout(dir, image); !errors.Is(err, ErrUsage) || len(hint.Of(err)) != 1 {
+		t.Error(err)
+	}
+	if diff := cmp.Diff(before, files(t, dir)); diff != "" {
+		t.Errorf("changed, -before +after:\n%s", diff)
+	}
+	alone(t, dir)
+}
+
+// TestWriteLayoutReplacesOthers: layouts by the registry library, with Docker's
+// media types and an image that index.json names itself.
+func TestWriteLayoutReplacesOthers(t *testing.T) {
+	image, err := random.Image(100, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	index, err := random.Index(100, 2, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "layout")
+	theirs, err := layout.Write(dir, empty.Index)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(theirs.AppendImage(image), theirs.AppendIndex(index)); err != nil {
+		t.Fatal(err)
+	}
+	if err := WriteLayout(dir, build(t, options(t))); err != nil {
+		t.Error(err)
 	}
 }
 
