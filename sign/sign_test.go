@@ -86,7 +86,7 @@ func TestForms(t *testing.T) {
 			return Blob(t.Context(), k, bytes.NewReader(dsse.PAE("text/plain", message)))
 		}, "dsse text/plain"},
 		{func() ([]byte, error) { return Blob(t.Context(), k, strings.NewReader("DSSEv1 x")) }, "blob 8"},
-		{func() ([]byte, error) { return SSH(t.Context(), k, "file", bytes.NewReader(message)) }, "sshsig file sha512 64"},
+		{func() ([]byte, error) { return SSH(t.Context(), k, "file", bytes.NewReader(message)) }, "sshsig file sha256 32"},
 	} {
 		if _, err := c.sign(); err != nil {
 			t.Errorf("%s: %v", c.want, err)
@@ -294,7 +294,7 @@ func TestSSH(t *testing.T) {
 			t.Fatal(err)
 		}
 		s, err := sshsig.ParseArmored(armored)
-		if err != nil || s.Namespace != "file" || s.Hash != "sha512" {
+		if err != nil || s.Namespace != "file" || s.Hash != "sha256" {
 			t.Errorf("%s: %+v, %v", a, s, err)
 		}
 	}

@@ -9,11 +9,14 @@ import (
 	"github.com/sealsmith/sealsmith/key"
 )
 
-// sshHash is the hash that ssh-keygen signs with.
-const sshHash = "sha512"
+// sshHash is not the one that ssh-keygen chooses by itself (sha512): with this one,
+// a person who is asked to allow the signature is shown the digest that sha256sum
+// prints, and that the Sigstore bundle over the same file is made of.
+const sshHash = "sha256"
 
 // SSH signs what r holds, of any length, and returns an armored SSHSIG, as
-// "ssh-keygen -Y sign -n NAMESPACE" writes it.
+// "ssh-keygen -Y sign -n NAMESPACE -O hashalg=sha256" writes it. Every version of
+// "ssh-keygen -Y verify" accepts it (OpenSSH PROTOCOL.sshsig, section 2).
 func SSH(ctx context.Context, k key.StructuredSigner, namespace string, r io.Reader) ([]byte, error) {
 	in := k.Info()
 	h, err := sshsig.NewHash(sshHash)
