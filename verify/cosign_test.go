@@ -22,5 +22,5 @@ func TestVerifiesCosign(t *testing.T) {
 		t.Error(err)
 	}
 	_, err = v.Blob(bundle, bytes.NewReader(changed))
-	wants(t, "changed file", err, ChangedFile)
+	wants(t, "changed file", err, OtherContent)
 }

@@ -18,6 +18,7 @@ const (
 	Malformed        Reason = "malformed signature"
 	WrongKey         Reason = "wrong key"
 	ChangedFile      Reason = "changed file"
+	OtherContent     Reason = "other content"
 	MalformedFile    Reason = "malformed file"
 	MissingFile      Reason = "missing file"
 	ExtraFile        Reason = "extra file"

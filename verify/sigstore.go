@@ -41,10 +41,10 @@ func (v *Verifier) Blob(bundleJSON []byte, r io.Reader) (*Result, error) {
 		return nil, fmt.Errorf("read what was signed: %w", err)
 	}
 	digest := h.Sum(nil)
-	// The digest in the bundle is not signed; it only tells a changed file
-	// from a changed signature.
+	// The digest in the bundle is not signed; it only tells a signature over
+	// other content from a changed one.
 	if !bytes.Equal(digest, message.GetMessageDigest().GetDigest()) {
-		return nil, refuse(ChangedFile, "the file is not the one that %s signed", s.signer.Fingerprint)
+		return nil, refuse(OtherContent, "the signature by %s is over other content than this file", s.signer.Fingerprint)
 	}
 	if err := s.verify(sgverify.WithArtifactDigest(hashName(s.details.GetHashType()), digest)); err != nil {
 		return nil, err
@@ -82,7 +82,7 @@ func (v *Verifier) Statement(bundleJSON []byte, predicateType, sha256Hex string)
 	case statement.PredicateType != predicateType:
 		return nil, refuse(WrongStatement, "predicate type %.200q, want %.200q", statement.PredicateType, predicateType)
 	case !statement.HasDigest("sha256", sha256Hex):
-		return nil, refuse(ChangedFile, "the statement is not about sha256:%s", sha256Hex)
+		return nil, refuse(OtherContent, "the statement is not about sha256:%s", sha256Hex)
 	}
 	if err := s.verify(sgverify.WithArtifactDigest("sha256", digest)); err != nil {
 		return nil, err
@@ -131,7 +131,7 @@ func (v *Verifier) open(bundleJSON []byte) (*signed, error) {
 	}
 	hint := material.PublicKey.GetHint()
 	if s.key = v.policy.hinted(hint); s.key == nil {
-		return nil, refuse(WrongKey, "the Sigstore bundle names the key %.200q, which is none of the trusted keys", hint)
+		return nil, refuse(WrongKey, "the Sigstore bundle names the key %s, which is none of the trusted keys", hintText(hint))
 	}
 	var err error
 	if s.details, err = signature.GetDefaultAlgorithmDetails(s.key); err != nil || s.details.GetHashType() == 0 {
@@ -154,6 +154,14 @@ func (p Policy) hinted(hint string) crypto.PublicKey {
 		}
 	}
 	return nil
+}
+
+// hintText shows a hint: as "sealsmith key list" shows the key, if it is an ID.
+func hintText(hint string) string {
+	if sum, err := base64.StdEncoding.DecodeString(hint); err == nil && len(sum) == crypto.SHA256.Size() {
+		return "id:" + key.ID(hex.EncodeToString(sum)).Short()
+	}
+	return fmt.Sprintf("%.200q", hint)
 }
 
 // verify has sigstore-go verify the signature by the key, and nothing else.

@@ -39,7 +39,7 @@ func (v *Verifier) SSH(armored []byte, r io.Reader) (*Result, error) {
 		return nil, fmt.Errorf("read what was signed: %w", err)
 	}
 	if err := s.Verify(h.Sum(nil)); err != nil {
-		return nil, refuse(ChangedFile, "the file or its signature was changed after %s signed", signer.Fingerprint)
+		return nil, refuse(OtherContent, "the signature by %s is over other content than this file", signer.Fingerprint)
 	}
 	return &Result{
 		Checks: []string{

@@ -158,7 +158,7 @@ func TestRefusals(t *testing.T) {
 	wants(t, "junk", ssh([]byte("junk\n\x1b[31m"), message), Malformed)
 	wants(t, "Sigstore bundle as SSHSIG", ssh(s.sigstore, message), Malformed)
 	wants(t, "stranger's SSHSIG", ssh(stranger.sshsig, message), WrongKey)
-	wants(t, "changed file", ssh(s.sshsig, changed), ChangedFile)
+	wants(t, "changed file", ssh(s.sshsig, changed), OtherContent)
 	wants(t, "other namespace", ssh(wrongNamespace, message), WrongNamespace)
 
 	blob := func(bundle, file []byte) error {
@@ -182,9 +182,13 @@ func TestRefusals(t *testing.T) {
 	wants(t, "too long", blob(bytes.Repeat([]byte(" "), 7<<20), message), Malformed)
 	wants(t, "statement as file signature", blob(s.statement, message), Malformed)
 	wants(t, "stranger's bundle", blob(stranger.sigstore, message), WrongKey)
+	_, err = v.Blob(stranger.sigstore, bytes.NewReader(message))
+	if id := "id:" + string(stranger.key.Info().ID[:16]) + ","; !strings.Contains(fmt.Sprint(err), id) {
+		t.Errorf("%v; want %s", err, id)
+	}
 	wants(t, "no hint", blob(replace(s.sigstore, `"hint":"`, `"hint":"x`), message), WrongKey)
 	wants(t, "certificate", blob(replace(s.sigstore, `"publicKey":{"hint":`, `"certificate":{"rawBytes":`), message), WrongKey)
-	wants(t, "changed file", blob(s.sigstore, changed), ChangedFile)
+	wants(t, "changed file", blob(s.sigstore, changed), OtherContent)
 	wants(t, "other hash", blob(replace(s.sigstore, "SHA2_256", "SHA2_384"), message), Malformed)
 	head, tail, _ := strings.Cut(string(s.sigstore), `"messageDigest":`)
 	_, tail, _ = strings.Cut(tail, "},")
@@ -200,7 +204,7 @@ func TestRefusals(t *testing.T) {
 	wants(t, "file signature as statement", statement(s.sigstore, provenance.ImageSignatureType, hexDigest(message)), Malformed)
 	wants(t, "stranger's statement", statement(stranger.statement, provenance.ImageSignatureType, hexDigest(message)), WrongKey)
 	wants(t, "two signatures", statement(envelopes, provenance.ImageSignatureType, hexDigest(message)), Malformed)
-	wants(t, "about another digest", statement(s.statement, provenance.ImageSignatureType, hexDigest(changed)), ChangedFile)
+	wants(t, "about another digest", statement(s.statement, provenance.ImageSignatureType, hexDigest(changed)), OtherContent)
 	wants(t, "of another type", statement(s.statement, "https://slsa.dev/provenance/v1", hexDigest(message)), WrongStatement)
 	wants(t, "other payload type", statement(replace(s.statement, "vnd.in-toto", "vnd.other"), provenance.ImageSignatureType, hexDigest(message)), WrongStatement)
 	wants(t, "payload no statement", statement(replace(s.statement, `"payload":"`, `"payload":"AAAA`), provenance.ImageSignatureType, hexDigest(message)), Malformed)
@@ -265,7 +269,7 @@ func TestReleaseNeedsEveryFormat(t *testing.T) {
 	_, err = v.Release(Release{Sums: message, Sigstore: s.sigstore})
 	wants(t, "no SSHSIG", err, NoSignature)
 	_, err = v.Release(Release{Sums: changed, SSHSIG: s.sshsig, Sigstore: s.sigstore})
-	wants(t, "changed", err, ChangedFile)
+	wants(t, "changed", err, OtherContent)
 	v, err = New(Policy{Trust: s.trust(t), Require: []Format{SSHSIG}, Namespace: namespace, At: at})
 	if err != nil {
 		t.Fatal(err)
