@@ -46,7 +46,7 @@ func newNode(f *os.File) (*node, error) {
 	}
 	if err := f.SetDeadline(time.Time{}); errors.Is(err, os.ErrNoDeadline) {
 		return nil, hint.Wrap(errors.New("the device cannot be polled"),
-			"it is no TPM, or the kernel is older than Linux 5.0")
+			f.Name()+" is no TPM, or the kernel is older than Linux 5.0")
 	}
 	raw, err := f.SyscallConn()
 	if err != nil {
