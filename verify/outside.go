@@ -1,7 +1,9 @@
 package verify
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,15 +12,17 @@ import (
 )
 
 // Outside refuses a trust file that stands in the folder that is to be checked
-// with it, or is reached over a symbolic link that does: whoever wrote the folder
-// chose that trust. The path is walked step by step, as the system does it. The
-// refusal wraps [ErrRefused].
+// with it, is reached over a symbolic link that does, or is the same file by a hard
+// link or mount: whoever wrote the folder chose that trust. The path is walked step
+// by step, as the system does it. The refusal wraps [ErrRefused]. Nobody can tell
+// where a copy comes from.
 func Outside(dir, path string) error {
 	folder, err := os.Stat(dir)
 	if err != nil {
 		return fmt.Errorf("checked folder: %w", err)
 	}
-	if _, err := os.Stat(path); err != nil {
+	trust, err := os.Stat(path)
+	if err != nil {
 		return fmt.Errorf("trust file: %w", err)
 	}
 	here, err := start(path)
@@ -45,10 +49,59 @@ func Outside(dir, path string) error {
 		}
 		todo = append(steps(target), todo...)
 	}
-	if below(folder, here) {
+	inside := below(folder, here)
+	if !inside {
+		if inside, err = holds(dir, trust); err != nil {
+			return fmt.Errorf("compare the files of the checked folder with the trust file: %w", err)
+		}
+	}
+	if inside {
 		return refuse(TrustInside, "%.200q comes with what it should vouch for", path)
 	}
 	return nil
+}
+
+// holds says whether the file has a name in the folder or below it.
+func holds(dir string, file os.FileInfo) (bool, error) {
+	left := limits.CheckedFolder
+	for todo := []string{dir}; len(todo) > 0; {
+		here := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		entries, err := readDir(here, left)
+		if err != nil {
+			return false, err
+		}
+		if left -= len(entries); left < 0 {
+			return false, refuse(ExtraFile, "the checked folder holds more than %d files", limits.CheckedFolder)
+		}
+		for _, e := range entries {
+			info, err := e.Info()
+			if err != nil {
+				return false, err
+			}
+			if os.SameFile(info, file) {
+				return true, nil
+			}
+			if e.IsDir() {
+				todo = append(todo, filepath.Join(here, e.Name()))
+			}
+		}
+	}
+	return false, nil
+}
+
+// readDir reads at most most+1 entries.
+func readDir(path string, most int) ([]os.DirEntry, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	entries, err := f.ReadDir(most + 1)
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return entries, err
 }
 
 const slash = string(filepath.Separator)

@@ -7,12 +7,15 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/internal/sigtest"
 	"github.com/sealsmith/sealsmith/key"
 )
@@ -63,6 +66,29 @@ func TestParseKeys(t *testing.T) {
 	}
 }
 
+func TestOutsideFolders(t *testing.T) {
+	base := t.TempDir()
+	dir, file := filepath.Join(base, "release"), filepath.Join(base, "key")
+	if err := errors.Join(os.Mkdir(dir, 0o700), os.WriteFile(file, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if err := Outside(dir, file); err != nil {
+		t.Errorf("empty folder: %v", err)
+	}
+	for i := range limits.CheckedFolder {
+		if err := os.Symlink(file, filepath.Join(dir, fmt.Sprint(i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := Outside(dir, file); err != nil {
+		t.Errorf("full folder: %v", err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "sub"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	wants(t, "overfull folder", Outside(dir, file), ExtraFile)
+}
+
 func TestOutside(t *testing.T) {
 	base := t.TempDir()
 	in := func(parts ...string) string { return filepath.Join(append([]string{base}, parts...)...) }
@@ -71,7 +97,7 @@ func TestOutside(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, file := range []string{"release/key", "release/sub/key", "keys/key", "release.key"} {
+	for _, file := range []string{"release/key", "release/sub/key", "keys/key", "keys/key2", "release.key"} {
 		if err := os.WriteFile(in(file), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -93,7 +119,14 @@ func TestOutside(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	for _, pair := range [][2]string{{"release/sub/key", "keys/hard"}, {"keys/key2", "release/sub/key2"}} {
+		if err := os.Link(in(pair[0]), in(pair[1])); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for path, inside := range map[string]bool{
+		"keys/hard":           true,
+		"keys/key2":           true,
 		"keys/key":            false,
 		"keys/fine":           false,
 		"release.key":         false,

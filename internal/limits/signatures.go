@@ -14,6 +14,9 @@ const (
 	// Links is how many symbolic links are followed to a trust file, as in
 	// Linux: links may make a circle.
 	Links = 40
+	// CheckedFolder is how many files and folders, at any depth, are compared
+	// with a trust file. A release has a dozen.
+	CheckedFolder = 10_000
 	// MinRSA is the shortest RSA key that counts, in bits (NIST SP 800-131A).
 	MinRSA = 2048
 	// Statement is the longest in-toto statement, in bytes: what the agent
