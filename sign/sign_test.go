@@ -9,6 +9,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -19,6 +22,8 @@ import (
 	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/internal/sigtest"
 	"github.com/sealsmith/sealsmith/internal/sshsig"
+	"github.com/sealsmith/sealsmith/internal/sshwire"
+	"github.com/sealsmith/sealsmith/internal/testenv"
 	"github.com/sealsmith/sealsmith/key"
 	"github.com/sealsmith/sealsmith/provenance"
 )
@@ -286,7 +291,9 @@ func TestKeypair(t *testing.T) {
 	}
 }
 
+// TestSSH has ssh-keygen verify what we sign, and refuse what was changed.
 func TestSSH(t *testing.T) {
+	dir := t.TempDir()
 	for _, a := range key.Algorithms {
 		k := sigtest.NewKey(t, a)
 		armored, err := SSH(t.Context(), k, "file", bytes.NewReader(message))
@@ -296,6 +303,25 @@ func TestSSH(t *testing.T) {
 		s, err := sshsig.ParseArmored(armored)
 		if err != nil || s.Namespace != "file" || s.Hash != "sha256" {
 			t.Errorf("%s: %+v, %v", a, s, err)
+		}
+		line, err := sshwire.AuthorizedKey(k.Info().Public, "release")
+		if err != nil {
+			t.Fatal(err)
+		}
+		allowed, signature := filepath.Join(dir, "allowed"), filepath.Join(dir, "signature")
+		if err := errors.Join(os.WriteFile(allowed, append([]byte("me@example.com "), line...), 0o600), os.WriteFile(signature, armored, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []struct {
+			message []byte
+			good    bool
+		}{{message, true}, {[]byte("what is singed\n"), false}} {
+			verify := exec.CommandContext(t.Context(), testenv.Need(t, testenv.SSHKeygen),
+				"-Y", "verify", "-f", allowed, "-I", "me@example.com", "-n", "file", "-s", signature)
+			verify.Stdin = bytes.NewReader(c.message)
+			if out, err := verify.CombinedOutput(); (err == nil) != c.good {
+				t.Errorf("%s: ssh-keygen on %q: %v\n%s", a, c.message, err, out)
+			}
 		}
 	}
 }
