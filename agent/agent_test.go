@@ -247,7 +247,7 @@ func rsaKey(t testing.TB) *rsa.PrivateKey {
 // fuzzConfig is a configuration for a server without sockets.
 func fuzzConfig(t *testing.T) Config {
 	p := NewPINs(&person{})
-	audit, err := OpenAuditLog(os.DevNull)
+	audit, err := OpenAuditLog(filepath.Join(t.TempDir(), "audit.jsonl"))
 	if err != nil {
 		t.Fatal(err)
 	}

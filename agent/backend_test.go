@@ -50,5 +50,5 @@ func (b clientBackend) Delete(ctx context.Context, r key.Ref) error {
 	if err != nil {
 		return err
 	}
-	return b.c.Delete(ctx, in.ID)
+	return b.c.Delete(ctx, in)
 }

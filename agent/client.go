@@ -11,6 +11,7 @@ import (
 	"iter"
 	"net"
 	"net/http"
+	"net/url"
 	"sync"
 	"syscall"
 
@@ -133,9 +134,10 @@ func (c *Client) create(ctx context.Context, s key.Spec, pin pinSource, secret s
 	return answer.info()
 }
 
-// Delete removes a key for ever.
-func (c *Client) Delete(ctx context.Context, id key.ID) error {
-	return c.call(ctx, "DELETE", "/v1/keys/"+string(id), nil, &struct{}{})
+// Delete removes a key for ever: the one that was listed with this ID and
+// reference.
+func (c *Client) Delete(ctx context.Context, in key.Info) error {
+	return c.call(ctx, "DELETE", "/v1/keys/"+string(in.ID)+"?ref="+url.QueryEscape(in.Ref.String()), nil, &struct{}{})
 }
 
 // call sends a request with a JSON body, unless it is nil, and decodes the answer.

@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -157,71 +156,11 @@ func split(err error) []error {
 	return []error{err}
 }
 
-func (s *Server) createKey(w http.ResponseWriter, r *http.Request) (int, any, error) {
-	var body createRequest
-	release, err := s.readJSON(w, r, &body)
-	if err != nil {
-		return 0, nil, err
-	}
-	defer release()
-	peer := connOf(r.Context()).peer
-	spec, err := s.specOf(body, peer)
-	if err != nil {
-		return 0, nil, err
-	}
-	created, err := s.config.Keys.Create(r.Context(), spec)
-	record := newRecord("create", SocketControl, peer, err)
-	record.Ref = spec.Name
-	if err == nil {
-		record.Key, record.Ref = created.Info().ID, created.Info().Ref.String()
-	}
-	if err := errors.Join(err, s.config.Audit.write(record)); err != nil {
-		return 0, nil, err
-	}
-	answer, err := newKeyAnswer(created.Info())
-	return http.StatusCreated, answer, err
-}
-
-// specOf checks a request for a new key and says where its PIN comes from.
-func (s *Server) specOf(b createRequest, p Peer) (key.Spec, error) {
-	spec := key.Spec{
-		Name: b.Name, Usage: key.Usage(b.Usage), Algorithm: key.Algorithm(b.Algorithm),
-		Comment: b.Comment, Unattended: b.Unattended,
-	}
-	if err := spec.Validate(); err != nil {
-		return spec, err
-	}
-	if (b.Secret != "") != (b.PIN == pinSecret) {
-		return spec, fmt.Errorf("field secret and pin %.80q do not fit: %w", b.PIN, key.ErrUsage)
-	}
-	switch b.PIN {
-	case pinNone:
-	case pinSecret:
-		spec.PIN = s.secrets.lend(b.Secret, p.UID)
-	case pinPrompt:
-		q := Request{Peer: p, Key: key.Info{Ref: key.Ref{Name: b.Name}, Usage: spec.Usage}}.question("Choose a PIN for the new key " + b.Name + ".")
-		spec.PIN = func(ctx context.Context, use func([]byte) error) error { return s.config.PINs.newPIN(ctx, q, use) }
-	default:
-		return spec, fmt.Errorf("pin %.80q is none of none, prompt, secret: %w", b.PIN, key.ErrUsage)
-	}
-	return spec, nil
-}
-
-func (s *Server) deleteKey(_ http.ResponseWriter, r *http.Request) (int, any, error) {
-	signer, err := s.config.Keys.Signer(r.Context(), key.ID(r.PathValue("id")))
-	if err != nil {
-		return 0, nil, err
-	}
-	in := signer.Info()
-	err = s.config.Keys.Delete(r.Context(), in.Ref)
-	record := newRecord("delete", SocketControl, connOf(r.Context()).peer, err)
-	record.Key, record.Ref = in.ID, in.Ref.String()
-	s.config.PINs.forget(in.ID)
-	return http.StatusOK, struct{}{}, errors.Join(err, s.config.Audit.write(record))
-}
-
 func (s *Server) signKey(w http.ResponseWriter, r *http.Request) (int, any, error) {
-	signer, err := s.config.Keys.Signer(r.Context(), key.ID(r.PathValue("id")))
+	id := key.ID(r.PathValue("id"))
+	ctx, done := s.uses.begin(r.Context(), id)
+	defer done()
+	signer, err := s.config.Keys.Signer(ctx, id)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -232,12 +171,12 @@ func (s *Server) signKey(w http.ResponseWriter, r *http.Request) (int, any, erro
 	}
 	defer release()
 	j := signing{signer: signer}
-	j.Request = Request{Peer: connOf(r.Context()).peer, Socket: SocketControl, Key: signer.Info()}
+	j.Request = Request{Peer: connOf(ctx).peer, Socket: SocketControl, Key: signer.Info()}
 	encode, err := body.signing(&j)
 	if err != nil {
 		return 0, nil, s.settle(j, err)
 	}
-	signature, err := s.sign(r.Context(), j)
+	signature, err := s.sign(ctx, j)
 	if err != nil {
 		return 0, nil, err
 	}

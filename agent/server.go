@@ -41,6 +41,7 @@ type Server struct {
 	frames  budget
 	bodies  budget
 	secrets secrets
+	uses    uses
 
 	// stopping is closed when the server stops: nothing new is begun.
 	stopping chan struct{}
@@ -179,10 +180,14 @@ type signing struct {
 	sum []byte
 }
 
-// sign authorises, signs and records a request.
+// sign authorises, signs and records a request. The context is one of
+// [uses.begin].
 func (s *Server) sign(ctx context.Context, j signing) (signature []byte, err error) {
 	if err = s.authorize(ctx, j.Request); err == nil {
 		signature, err = j.signer.SignContext(newContext(ctx, j.Request), j.digest, j.opts)
+	}
+	if cause := context.Cause(ctx); errors.Is(cause, errDeleted) {
+		err = cause
 	}
 	if err := s.settle(j, err); err != nil {
 		return nil, err
@@ -194,7 +199,8 @@ func (s *Server) sign(ctx context.Context, j signing) (signature []byte, err err
 // error for the client, the only one that names the key: err, or that it could
 // not be recorded.
 func (s *Server) settle(j signing, err error) error {
-	r := newRecord("sign", j.Socket, j.Peer, err)
+	r := newRecord("sign", j.Socket, j.Peer)
+	r.end(err)
 	r.Key, r.Ref, r.Form, r.Namespace, r.Digest = j.Key.ID, j.Key.Ref.String(), j.Form, j.Namespace, j.Digest
 	r.SHA256 = hex.EncodeToString(j.sum)
 	log := s.config.Log.With(logx.Ref, r.Ref, logx.Purpose, r.Form, logx.Peer, j.Peer.PID)

@@ -188,7 +188,13 @@ func (c *sshConn) identities(ctx context.Context) []byte {
 
 // signData serves a request to sign.
 func (c *sshConn) signData(ctx context.Context, m signRequest) ([]byte, error) {
-	signer, err := c.find(ctx, m.Key)
+	id, err := idOf(m.Key)
+	if err != nil {
+		return nil, err
+	}
+	ctx, done := c.uses.begin(ctx, id)
+	defer done()
+	signer, err := c.config.Keys.Signer(ctx, id)
 	if err != nil {
 		return nil, err
 	}
@@ -232,17 +238,13 @@ func (c *sshConn) describe(r *Request, m signRequest, algorithm string) error {
 	return nil
 }
 
-// find finds the key with a public key blob.
-func (c *sshConn) find(ctx context.Context, blob []byte) (key.Signer, error) {
+// idOf is the id of the key with a public key blob.
+func idOf(blob []byte) (key.ID, error) {
 	pub, err := sshwire.ParseBlob(blob)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	id, err := key.NewID(pub)
-	if err != nil {
-		return nil, err
-	}
-	return c.config.Keys.Signer(ctx, id)
+	return key.NewID(pub)
 }
 
 // algorithmFor chooses the signature algorithm that the flags demand. Flags are

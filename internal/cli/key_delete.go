@@ -40,7 +40,7 @@ no copy. It asks first, at the terminal; elsewhere --yes must say that it is mea
 					return err
 				}
 			}
-			if err := client.Delete(cmd.Context(), in.ID); err != nil {
+			if err := client.Delete(cmd.Context(), in); err != nil {
 				return err
 			}
 			a.say("deleted %s", in.Ref)
