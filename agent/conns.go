@@ -17,14 +17,17 @@ import (
 )
 
 // conns are the open connections of one socket, at most max. When all are taken,
-// a newcomer gets the place of the one that has been silent longest; one that
-// has ever sent a whole message is never put out.
+// a newcomer gets the place of the one that has waited longest without ever having
+// sent a whole message, else of the one that has been idle longest. One that waits
+// for an answer is never put out.
 type conns struct {
 	max int
 
-	mu     sync.Mutex
-	count  int
-	silent list.List // of *conn, the oldest first
+	mu    sync.Mutex
+	count int
+	// Those without a request under way, of *conn, the longest first.
+	silent list.List // never sent a whole message
+	idle   list.List // did
 }
 
 // conn is a connection whose peer is known.
@@ -32,68 +35,87 @@ type conn struct {
 	net.Conn
 	peer Peer
 
-	conns *conns
-	place *list.Element // in conns.silent; nil once it spoke or is closed
-	open  bool          // has a place in conns.count
+	conns    *conns
+	in       *list.List    // silent or idle; nil while a request is under way or once it is closed
+	place    *list.Element // in that list
+	requests int           // under way
+	open     bool          // has a place in conns.count
 }
 
 // admit gives a connection its place; nil means that there is none.
 func (c *conns) admit(nc net.Conn, p Peer) *conn {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.count >= c.max {
-		oldest := c.silent.Front()
-		if oldest == nil {
-			return nil
-		}
-		victim := oldest.Value.(*conn)
-		c.leaveLocked(victim)
-		victim.Conn.Close()
+	if c.count >= c.max && !c.evict(&c.silent) && !c.evict(&c.idle) {
+		return nil
 	}
 	n := &conn{Conn: nc, peer: p, conns: c, open: true}
-	n.place = c.silent.PushBack(n)
+	n.enter(&c.silent)
 	c.count++
 	return n
 }
 
-// spoke says that a whole message came.
-func (n *conn) spoke() {
-	n.conns.mu.Lock()
-	defer n.conns.mu.Unlock()
-	if n.place != nil {
-		n.conns.silent.Remove(n.place)
-		n.place = nil
+// evict closes the first connection of a list, if there is one.
+func (c *conns) evict(from *list.List) bool {
+	first := from.Front()
+	if first == nil {
+		return false
 	}
+	n := first.Value.(*conn)
+	n.leave()
+	n.Conn.Close()
+	return true
 }
 
 // closeSilent closes the connections that have not said anything yet.
 func (c *conns) closeSilent() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for e := c.silent.Front(); e != nil; e = c.silent.Front() {
-		silent := e.Value.(*conn)
-		c.leaveLocked(silent)
-		silent.Conn.Close()
+	for c.evict(&c.silent) {
+	}
+}
+
+// begin says that a whole message came, and end that it was answered.
+func (n *conn) begin() {
+	n.conns.mu.Lock()
+	defer n.conns.mu.Unlock()
+	n.requests++
+	n.enter(nil)
+}
+
+func (n *conn) end() {
+	n.conns.mu.Lock()
+	defer n.conns.mu.Unlock()
+	if n.requests--; n.requests == 0 && n.open {
+		n.enter(&n.conns.idle)
 	}
 }
 
 // Close closes the connection and gives its place back.
 func (n *conn) Close() error {
 	n.conns.mu.Lock()
-	n.conns.leaveLocked(n)
+	n.leave()
 	n.conns.mu.Unlock()
 	return n.Conn.Close()
 }
 
-func (c *conns) leaveLocked(n *conn) {
-	if !n.open {
-		return
+// leave gives the place back. The mutex is held.
+func (n *conn) leave() {
+	if n.open {
+		n.open = false
+		n.conns.count--
+		n.enter(nil)
 	}
-	n.open = false
-	c.count--
-	if n.place != nil {
-		c.silent.Remove(n.place)
-		n.place = nil
+}
+
+// enter moves the connection to the end of a list, or to none. The mutex is held.
+func (n *conn) enter(l *list.List) {
+	if n.in != nil {
+		n.in.Remove(n.place)
+	}
+	n.in, n.place = l, nil
+	if l != nil {
+		n.place = l.PushBack(n)
 	}
 }
 

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -44,16 +45,33 @@ func (s *Server) controlHandler() http.Handler {
 		writeJSON(w, http.StatusNotFound, errorAnswer{wireError{Code: codeNoEndpoint, Message: message}})
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		connOf(r.Context()).spoke()
+		err := limitBody(w, r)
 		// Browsers send it; nobody else has a reason to.
-		if len(r.Header.Values("Origin")) > 0 {
-			err := fmt.Errorf("requests with an origin are refused: %w", key.ErrNotAllowed)
+		if err == nil && len(r.Header.Values("Origin")) > 0 {
+			err = fmt.Errorf("requests with an origin are refused: %w", key.ErrNotAllowed)
+		}
+		if err != nil {
 			status, e := encodeError(err)
 			writeJSON(w, status, errorAnswer{e})
 			return
 		}
 		mux.ServeHTTP(w, r)
 	})
+}
+
+// limitBody refuses a body where none belongs, and limits the time for others. What
+// a handler leaves of a body is read by net/http; the client has its answer first
+// if the connection is to be closed.
+func limitBody(w http.ResponseWriter, r *http.Request) error {
+	if r.ContentLength == 0 {
+		return nil
+	}
+	w.Header().Set("Connection", "close") // until readBody has it all
+	control := http.NewResponseController(w)
+	if r.Method == http.MethodPost {
+		return control.SetReadDeadline(time.Now().Add(limits.ControlBodyTime))
+	}
+	return errors.Join(fmt.Errorf("%.20q request with a body: %w", r.Method, key.ErrUsage), control.SetReadDeadline(time.Now()))
 }
 
 // writeJSON answers. A client that does not read is cut off.
@@ -99,6 +117,7 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request, contentType st
 		release()
 		return nil, err
 	}
+	w.Header().Del("Connection")
 	return release, nil
 }
 

@@ -82,7 +82,10 @@ func TestControlHostile(t *testing.T) {
 		{"other key", "POST", "/v1/keys/" + strings.Repeat("0", 64) + "/sign", jsonType, good, nil, 404, "not_found"},
 		{"name for id", "DELETE", "/v1/keys/k", "", "", nil, 400, "usage"},
 		{"no endpoint", "GET", "/v2/keys", "", "", nil, 404, "no_endpoint"},
-		{"other method", "PUT", "/v1/keys", jsonType, good, nil, 404, "no_endpoint"},
+		{"other method", "PUT", "/v1/keys", "", "", nil, 404, "no_endpoint"},
+		{"other method with a body", "PUT", "/v1/keys", jsonType, good, nil, 400, "usage"},
+		{"GET with a body", "GET", "/v1/status", jsonType, "{}", nil, 400, "usage"},
+		{"DELETE with a body", "DELETE", "/v1/keys/" + string(in.ID), jsonType, "{}", nil, 400, "usage"},
 		{"long secret", "POST", "/v1/secrets", raw, strings.Repeat("1", 65), nil, 400, "usage"},
 		{"empty secret", "POST", "/v1/secrets", raw, "", nil, 400, "usage"},
 		{"secret as JSON", "POST", "/v1/secrets", jsonType, `"1234"`, nil, 400, "usage"},
@@ -115,6 +118,9 @@ func TestControlHostile(t *testing.T) {
 			}
 			if response.StatusCode != c.status || e.Error.Code != c.code {
 				t.Errorf("answer %d %s", response.StatusCode, body)
+			}
+			if c.code == "" && response.Close {
+				t.Error("the connection is not kept")
 			}
 		})
 	}

@@ -137,51 +137,6 @@ func TestWriteFrame(t *testing.T) {
 	})
 }
 
-func TestConns(t *testing.T) {
-	c := conns{max: 2}
-	open := func() (*conn, net.Conn) {
-		client, server := pipe(t)
-		return c.admit(server, Peer{}), client
-	}
-	first, firstClient := open()
-	second, _ := open()
-	second.spoke()
-	third, _ := open()
-	if third == nil {
-		t.Fatal("no place although one was silent")
-	}
-	if _, err := firstClient.Read(make([]byte, 1)); err != io.EOF {
-		t.Errorf("the oldest silent one is still open: %v", err)
-	}
-	first.Close() // gives nothing back a second time
-	third.spoke()
-	third.spoke()
-	if fourth, _ := open(); fourth != nil {
-		t.Error("one that spoke was put out")
-	}
-	second.Close()
-	second.Close()
-	fifth, fifthClient := open()
-	if fifth == nil || c.count != 2 || c.silent.Len() != 1 {
-		t.Fatalf("%d open, %d silent", c.count, c.silent.Len())
-	}
-	c.closeSilent()
-	if _, err := fifthClient.Read(make([]byte, 1)); err != io.EOF || c.count != 1 || c.silent.Len() != 0 {
-		t.Errorf("%v, %d open, %d silent", err, c.count, c.silent.Len())
-	}
-}
-
-func TestAdmitted(t *testing.T) {
-	for _, c := range []struct {
-		peer, own int
-		want      bool
-	}{{1000, 1000, true}, {0, 1000, true}, {1001, 1000, false}, {1000, 0, false}, {0, 0, true}} {
-		if got := admitted(c.peer, c.own); got != c.want {
-			t.Errorf("uid %d at an agent of uid %d: %v", c.peer, c.own, got)
-		}
-	}
-}
-
 // TestBadFrames: a connection that misbehaves is closed, and only that one.
 func TestBadFrames(t *testing.T) {
 	h := start(t, nil)

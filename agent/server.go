@@ -101,17 +101,7 @@ func (s *Server) ServeSSH(l net.Listener) error {
 // ServeControl serves the control API on a unix socket; it ends as ServeSSH does.
 func (s *Server) ServeControl(l net.Listener) error {
 	in := &listener{Listener: l, server: s, conns: conns{max: limits.AgentConnections}}
-	h := &http.Server{
-		Handler:           s.controlHandler(),
-		ReadHeaderTimeout: limits.ControlHeaderTime,
-		IdleTimeout:       limits.ControlIdle,
-		MaxHeaderBytes:    limits.ControlHeader,
-		ErrorLog:          slog.NewLogLogger(s.config.Log.Handler(), slog.LevelDebug),
-		BaseContext:       func(net.Listener) context.Context { return s.ctx },
-		ConnContext: func(ctx context.Context, nc net.Conn) context.Context {
-			return context.WithValue(ctx, connKey{}, nc)
-		},
-	}
+	h := s.controlServer()
 	stop := func(ctx context.Context) error {
 		// Shutdown waits for requests in flight, and for seconds for ones
 		// that new connections might send; Close is for those that do not
@@ -129,6 +119,29 @@ func (s *Server) ServeControl(l net.Listener) error {
 	}
 	defer s.serving.Done()
 	return s.serveError(h.Serve(in))
+}
+
+// controlServer speaks HTTP on connections that are of type *conn.
+func (s *Server) controlServer() *http.Server {
+	return &http.Server{
+		Handler:           s.controlHandler(),
+		ReadHeaderTimeout: limits.ControlHeaderTime,
+		IdleTimeout:       limits.ControlIdle,
+		MaxHeaderBytes:    limits.ControlHeader,
+		ErrorLog:          slog.NewLogLogger(s.config.Log.Handler(), slog.LevelDebug),
+		BaseContext:       func(net.Listener) context.Context { return s.ctx },
+		ConnContext: func(ctx context.Context, nc net.Conn) context.Context {
+			return context.WithValue(ctx, connKey{}, nc)
+		},
+		ConnState: func(nc net.Conn, state http.ConnState) {
+			switch state {
+			case http.StateActive:
+				nc.(*conn).begin()
+			case http.StateIdle:
+				nc.(*conn).end()
+			}
+		},
+	}
 }
 
 // serveError turns the end that Shutdown brings into success.

@@ -86,6 +86,7 @@ func (s *Server) serveSSHConn(c *conn) {
 
 // serve answers one message and gives its memory back.
 func (c *sshConn) serve(ctx context.Context, f frame) error {
+	defer c.conn.end()
 	defer f.release()
 	answer, err := c.handle(ctx, f)
 	if err != nil {
@@ -105,7 +106,7 @@ func (s *Server) readFrames(ctx context.Context, c *conn, frames chan<- frame) {
 			}
 			return
 		}
-		c.spoke()
+		c.begin()
 		select {
 		case frames <- f:
 		case <-ctx.Done():
