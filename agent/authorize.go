@@ -67,7 +67,7 @@ func (s *Server) authorize(ctx context.Context, r Request) error {
 	if !mustConfirm(r.Key, rule) {
 		return nil
 	}
-	return s.config.PINs.confirm(ctx, r.question(fmt.Sprintf("Sign with the key %s?", r.Key.Ref)))
+	return s.config.PINs.confirm(ctx, r.Key.ID, r.question(fmt.Sprintf("Sign with the key %s?", r.Key.Ref)))
 }
 
 func refuse(why string) error { return fmt.Errorf("%s: %w", why, key.ErrNotAllowed) }

@@ -102,7 +102,7 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request, contentType st
 	defer cancel()
 	release, err = s.bodies.reserve(wait, int(r.ContentLength))
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", err, key.ErrBusy)
+		return nil, &classError{err.Error(), key.ErrBusy}
 	}
 	control := http.NewResponseController(w)
 	err = control.SetReadDeadline(time.Now().Add(limits.ControlBodyTime))

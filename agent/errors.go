@@ -4,8 +4,10 @@ import (
 	"errors"
 	"net/http"
 	"time"
+	"unicode/utf8"
 
 	"github.com/sealsmith/sealsmith/internal/hint"
+	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/key"
 )
 
@@ -50,9 +52,12 @@ type wireError struct {
 	RecoverySeconds *int64   `json:"recovery_seconds,omitempty"` // of locked_out, if known
 }
 
-// encodeError describes an error for the client.
+// encodeError describes an error for the client, in bounded size.
 func encodeError(err error) (status int, w wireError) {
-	w = wireError{Message: err.Error(), Hints: hint.Of(err)}
+	w = wireError{Message: shorten(err.Error())}
+	for _, text := range hint.Of(err) {
+		w.Hints = append(w.Hints, shorten(text))
+	}
 	status, w.Code = classOf(err)
 	var pin *key.PINError
 	if errors.As(err, &pin) && pin.TriesLeft >= 0 {
@@ -68,6 +73,18 @@ func encodeError(err error) (status int, w wireError) {
 		w.Ref = unreadable.Ref.String()
 	}
 	return status, w
+}
+
+// shorten cuts text that is longer than [limits.ErrorText], visibly.
+func shorten(s string) string {
+	if len(s) <= limits.ErrorText {
+		return s
+	}
+	n := limits.ErrorText
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n] + "..."
 }
 
 func codeOf(err error) string {
@@ -95,22 +112,22 @@ func classOf(err error) (status int, code string) {
 	return http.StatusInternalServerError, codeInternal
 }
 
-// remoteError is an error that the agent described: its text, and the class that
-// errors.Is and errors.As find.
-type remoteError struct {
+// classError is an error of a class whose text it does not repeat: one that the
+// agent described, or one that fits its class by its code only.
+type classError struct {
 	message string
 	class   error
 }
 
 // Error implements error.
-func (e *remoteError) Error() string { return e.message }
+func (e *classError) Error() string { return e.message }
 
 // Unwrap returns the class, or nil.
-func (e *remoteError) Unwrap() error { return e.class }
+func (e *classError) Unwrap() error { return e.class }
 
 // decode is the inverse of encodeError.
 func (w wireError) decode() error {
-	e := &remoteError{message: w.Message}
+	e := &classError{message: w.Message}
 	switch w.Code {
 	case codePIN:
 		pin := &key.PINError{TriesLeft: -1}

@@ -1,8 +1,8 @@
 package agent
 
 import (
+	"cmp"
 	"context"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"sync"
@@ -26,8 +26,9 @@ type Prompter interface {
 
 // PINs asks for the PINs of keys and remembers those that may be remembered: of
 // keys that no person has to supervise, for 15 minutes after the last use and 8
-// hours in all. It is safe for concurrent use. A prompt holds up only requests
-// for the PIN of the same key.
+// hours in all. It is safe for concurrent use. A key has one prompt at a time, and
+// all keys together have few; who waits longer for one than a person may think
+// fails with [key.ErrBusy].
 type PINs struct {
 	prompter Prompter
 	stopped  context.Context // ends every prompt
@@ -77,24 +78,28 @@ func (p *PINs) Close() {
 
 // Auth is the [key.AuthFunc] for device drivers.
 func (p *PINs) Auth(ctx context.Context, r key.AuthRequest, use func(secret []byte) error) error {
-	if supervised(r.Key) {
-		_, err := p.ask(ctx, r, use, false)
-		return err
+	keep := !supervised(r.Key)
+	var wrong error
+	if keep {
+		var done bool
+		if done, wrong = p.useRemembered(r.Key.ID, use); done {
+			return wrong
+		}
 	}
-	if done, err := p.useRemembered(r.Key.ID, use); done {
-		return err
-	}
-	// Of several requests for one key, one prompts and the others wait to
-	// see whether they need to.
 	release, err := p.turn(ctx, r.Key.ID)
 	if err != nil {
 		return err
 	}
 	defer release()
-	if done, err := p.useRemembered(r.Key.ID, use); done {
-		return err
+	if keep {
+		// Who had the turn before may have learnt it.
+		done, err := p.useRemembered(r.Key.ID, use)
+		if done {
+			return err
+		}
+		wrong = cmp.Or(err, wrong)
 	}
-	pin, err := p.ask(ctx, r, use, true)
+	pin, err := p.ask(ctx, r, use, keep, wrong)
 	if pin != nil {
 		p.remember(r.Key.ID, pin)
 	}
@@ -102,7 +107,7 @@ func (p *PINs) Auth(ctx context.Context, r key.AuthRequest, use func(secret []by
 }
 
 // useRemembered uses the PIN that is known, if there is one. A wrong one is
-// forgotten and counts as none.
+// forgotten, and is an error that is not the end.
 func (p *PINs) useRemembered(id key.ID, use func(secret []byte) error) (done bool, err error) {
 	r := p.lookup(id)
 	if r == nil {
@@ -115,7 +120,7 @@ func (p *PINs) useRemembered(id key.ID, use func(secret []byte) error) (done boo
 	var wrong *key.PINError
 	if errors.As(err, &wrong) {
 		p.forgetPIN(id, r)
-		return false, nil
+		return false, err
 	}
 	return done, err
 }
@@ -155,10 +160,11 @@ func (p *PINs) remember(id key.ID, pin *secret.Buffer) {
 	p.remembered[id] = r
 }
 
-// forget drops the PIN of a key.
+// forget drops all about a key.
 func (p *PINs) forget(id key.ID) {
 	p.mu.Lock()
 	r := p.remembered[id]
+	delete(p.turns, id)
 	p.mu.Unlock()
 	if r != nil {
 		p.forgetPIN(id, r)
@@ -174,165 +180,4 @@ func (p *PINs) forgetPIN(id key.ID, r *rememberedPIN) {
 	r.timer.Stop()
 	p.mu.Unlock()
 	r.pin.Wipe()
-}
-
-// turn waits until nobody else prompts for the key.
-func (p *PINs) turn(ctx context.Context, id key.ID) (release func(), err error) {
-	p.mu.Lock()
-	t := p.turns[id]
-	if t == nil {
-		t = make(chan struct{}, 1)
-		p.turns[id] = t
-	}
-	p.mu.Unlock()
-	select {
-	case t <- struct{}{}:
-		return func() { <-t }, nil
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-}
-
-// ask prompts for the PIN until the device takes it. It returns the PIN that was
-// taken if keep is set. What was refused once is never sent again.
-func (p *PINs) ask(ctx context.Context, r key.AuthRequest, use func(secret []byte) error, keep bool) (*secret.Buffer, error) {
-	request, known := FromContext(ctx)
-	if !known {
-		request = Request{Key: r.Key}
-	}
-	q := request.question(fmt.Sprintf("Enter the PIN of the key %s.", r.Key.Ref))
-	var refused refusedPINs
-	defer func() { refused.wipe() }()
-	var last error
-	for range limits.PINPrompts {
-		left, err := r.TriesLeft(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if left == 0 {
-			return nil, &key.LockoutError{}
-		}
-		q.Error = refused.explain(left)
-		pin, err := p.promptPIN(ctx, q)
-		if err != nil {
-			return nil, err
-		}
-		if refused.has(pin) {
-			pin.Wipe()
-			continue
-		}
-		err = pin.Use(use)
-		var wrong *key.PINError
-		if errors.As(err, &wrong) {
-			refused = append(refused, pin)
-			last = err
-			continue
-		}
-		if err == nil && keep {
-			return pin, nil
-		}
-		pin.Wipe()
-		return nil, err
-	}
-	return nil, last
-}
-
-// refusedPINs are what the device refused during one request.
-type refusedPINs []*secret.Buffer
-
-func (l refusedPINs) has(pin *secret.Buffer) (found bool) {
-	for _, other := range l {
-		_ = other.Use(func(a []byte) error {
-			return pin.Use(func(b []byte) error {
-				found = found || subtle.ConstantTimeCompare(a, b) == 1
-				return nil
-			})
-		})
-	}
-	return found
-}
-
-func (l refusedPINs) explain(left int) string {
-	switch {
-	case len(l) == 0:
-		return ""
-	case left < 0:
-		return "That PIN was wrong."
-	}
-	return "That was wrong: " + (&key.PINError{TriesLeft: left}).Error() + "."
-}
-
-func (l refusedPINs) wipe() {
-	for _, pin := range l {
-		pin.Wipe()
-	}
-}
-
-// promptPIN asks for one PIN, which the caller wipes.
-func (p *PINs) promptPIN(ctx context.Context, q Question) (pin *secret.Buffer, err error) {
-	err = p.prompt(ctx, func(ctx context.Context) error {
-		return p.prompter.PIN(ctx, q, func(typed []byte) (err error) {
-			pin, err = secret.New(len(typed))
-			if err != nil {
-				return err
-			}
-			return pin.Use(func(b []byte) error { copy(b, typed); return nil })
-		})
-	})
-	if err != nil && pin != nil {
-		pin.Wipe()
-		pin = nil
-	}
-	return pin, err
-}
-
-// newPIN asks for the PIN of a key to be made, twice, and lends it to use.
-func (p *PINs) newPIN(ctx context.Context, q Question, use func(pin []byte) error) error {
-	for range limits.PINPrompts {
-		first, err := p.promptPIN(ctx, q)
-		if err != nil {
-			return err
-		}
-		defer first.Wipe()
-		again := q
-		again.Title, again.Error = "Enter the new PIN once more.", ""
-		second, err := p.promptPIN(ctx, again)
-		if err != nil {
-			return err
-		}
-		defer second.Wipe()
-		if (refusedPINs{first}).has(second) {
-			return first.Use(use)
-		}
-		q.Error = "The two PINs were not the same."
-	}
-	return fmt.Errorf("the two PINs were not the same: %w", key.ErrDenied)
-}
-
-// confirm asks for a yes.
-func (p *PINs) confirm(ctx context.Context, q Question) error {
-	return p.prompt(ctx, func(ctx context.Context) error { return p.prompter.Confirm(ctx, q) })
-}
-
-var errNoAnswer = fmt.Errorf("nobody answered the prompt: %w", key.ErrDenied)
-
-// prompt runs f with a context that ends when the client is gone, when the
-// person thinks too long, and when the agent stops.
-func (p *PINs) prompt(ctx context.Context, f func(ctx context.Context) error) error {
-	ctx, cancelTime := context.WithTimeoutCause(ctx, limits.PromptTime, errNoAnswer)
-	defer cancelTime()
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer context.AfterFunc(p.stopped, func() { cancel(context.Cause(p.stopped)) })()
-	select {
-	case p.places <- struct{}{}:
-		defer func() { <-p.places }()
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	err := f(ctx)
-	if err != nil && ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return err
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -112,47 +111,6 @@ func TestPINOfSupervisedKeyIsNot(t *testing.T) {
 	}
 }
 
-func TestWrongPINs(t *testing.T) {
-	for _, c := range []struct {
-		name   string
-		typed  []string
-		sent   []string
-		errors []string // shown with each prompt
-		left   int
-		ok     bool
-	}{
-		{"second is right", []string{"1", "1234"}, []string{"1", "1234"}, []string{"", "That was wrong: wrong PIN, 2 tries left."}, 2, true},
-		{"the same again is not sent", []string{"1", "1", "1234"}, []string{"1", "1234"},
-			[]string{"", "That was wrong: wrong PIN, 2 tries left.", "That was wrong: wrong PIN, 2 tries left."}, 2, true},
-		{"the same for ever", []string{"1"}, []string{"1"},
-			[]string{"", "That was wrong: wrong PIN, 2 tries left.", "That was wrong: wrong PIN, 2 tries left."}, 2, false},
-		{"three wrong ones", []string{"1", "2", "3", "1234"}, []string{"1", "2", "3"},
-			[]string{"", "That was wrong: wrong PIN, 2 tries left.", "That was wrong: wrong PIN, 1 try left."}, 0, false},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, p *person, pins *PINs) {
-				p.pins = c.typed
-				d := newDevice(pins, key.SSH, false)
-				err := d.sign(t.Context())
-				var wrong *key.PINError
-				if (err == nil) != c.ok || err != nil && !errors.As(err, &wrong) {
-					t.Errorf("got %v", err)
-				}
-				var shown []string
-				for _, q := range p.questions() {
-					shown = append(shown, q.Error)
-				}
-				if diff := cmp.Diff(c.errors, shown); diff != "" {
-					t.Error(diff)
-				}
-				if diff := cmp.Diff(c.sent, d.sent); diff != "" || d.left != c.left {
-					t.Errorf("%d left, %s", d.left, diff)
-				}
-			})
-		})
-	}
-}
-
 func TestRememberedPINThatIsWrong(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *person, pins *PINs) {
 		p.pins = []string{"1234"}
@@ -173,20 +131,6 @@ func TestRememberedPINThatIsWrong(t *testing.T) {
 	})
 }
 
-func TestNoPromptInLockout(t *testing.T) {
-	inBubble(t, func(t *testing.T, p *person, pins *PINs) {
-		d := newDevice(pins, key.SSH, false)
-		d.left = 0
-		var lockout *key.LockoutError
-		if err := d.sign(t.Context()); !errors.As(err, &lockout) {
-			t.Errorf("got %v", err)
-		}
-		if asked := p.questions(); len(asked) != 0 {
-			t.Errorf("asked %v", asked)
-		}
-	})
-}
-
 func TestDeviceFailureAfterPIN(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *person, pins *PINs) {
 		p.pins = []string{"1234"}
@@ -199,112 +143,6 @@ func TestDeviceFailureAfterPIN(t *testing.T) {
 			t.Error("a PIN that was not proven is remembered")
 		}
 	})
-}
-
-// TestOnePromptPerKey: parallel requests for a key share its prompt; those for
-// another key do not wait.
-func TestOnePromptPerKey(t *testing.T) {
-	inBubble(t, func(t *testing.T, p *person, pins *PINs) {
-		answer := make(chan struct{})
-		p.pin = func(ctx context.Context, q Question) (string, error) {
-			if strings.Contains(q.Title, "tpm/k") {
-				<-answer
-			}
-			return "1234", nil
-		}
-		var mu sync.Mutex
-		signed := 0
-		for range 8 {
-			d := newDevice(pins, key.SSH, false)
-			go func() {
-				if err := d.sign(t.Context()); err != nil {
-					t.Error(err)
-				}
-				mu.Lock()
-				defer mu.Unlock()
-				signed++
-			}()
-		}
-		synctest.Wait()
-		other := newDevice(pins, key.SSH, false)
-		other.info.ID, other.info.Ref.Name = key.ID(strings.Repeat("b", 64)), "other"
-		if err := other.sign(t.Context()); err != nil {
-			t.Error(err)
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		gone := make(chan error)
-		go func() { gone <- newDevice(pins, key.SSH, false).sign(ctx) }()
-		synctest.Wait()
-		cancel()
-		if err := <-gone; !errors.Is(err, context.Canceled) {
-			t.Errorf("one that left the queue: %v", err)
-		}
-		close(answer)
-		synctest.Wait()
-		if asked := p.questions(); len(asked) != 2 || signed != 8 {
-			t.Errorf("%d prompts, %d signatures", len(asked), signed)
-		}
-	})
-}
-
-func TestPromptEnds(t *testing.T) {
-	hang := func(ctx context.Context, _ Question) (string, error) {
-		<-ctx.Done()
-		return "", ctx.Err()
-	}
-	t.Run("nobody answers", func(t *testing.T) {
-		inBubble(t, func(t *testing.T, p *person, pins *PINs) {
-			p.pin = hang
-			began := time.Now()
-			err := newDevice(pins, key.SSH, false).sign(t.Context())
-			if !errors.Is(err, key.ErrDenied) || time.Since(began) != limits.PromptTime {
-				t.Errorf("%v after %v", err, time.Since(began))
-			}
-		})
-	})
-	t.Run("client is gone", func(t *testing.T) {
-		inBubble(t, func(t *testing.T, p *person, pins *PINs) {
-			p.pin = hang
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-			defer cancel()
-			if err := newDevice(pins, key.SSH, false).sign(ctx); !errors.Is(err, context.DeadlineExceeded) {
-				t.Error(err)
-			}
-		})
-	})
-	t.Run("agent stops", func(t *testing.T) {
-		inBubble(t, func(t *testing.T, p *person, pins *PINs) {
-			p.pin = hang
-			done := make(chan error)
-			go func() { done <- newDevice(pins, key.SSH, false).sign(t.Context()) }()
-			synctest.Wait()
-			pins.stopPrompts()
-			if err := <-done; !errors.Is(err, errStopping) || !errors.Is(err, key.ErrDenied) {
-				t.Error(err)
-			}
-		})
-	})
-}
-
-func TestNewPIN(t *testing.T) {
-	for _, c := range []struct {
-		typed []string
-		want  string // empty: refused
-	}{
-		{[]string{"12", "12"}, "12"},
-		{[]string{"12", "13", "14", "14"}, "14"},
-		{[]string{"1", "2", "3", "4", "5", "6", "7", "7"}, ""},
-		{nil, ""},
-	} {
-		inBubble(t, func(t *testing.T, p *person, pins *PINs) {
-			p.pins = c.typed
-			var got string
-			err := pins.newPIN(t.Context(), Question{Title: "Choose"}, func(pin []byte) error { got = string(pin); return nil })
-			if got != c.want || (err == nil) != (c.want != "") || err != nil && !errors.Is(err, key.ErrDenied) {
-				t.Errorf("%q: got %q, %v", c.typed, got, err)
-			}
-		})
-	}
 }
 
 // TestPINThroughTheAgent: one prompt, which says what it is for, then none.
@@ -322,28 +160,4 @@ func TestPINThroughTheAgent(t *testing.T) {
 	if len(asked) != 2 || asked[0].Title != "Enter the PIN of the key tpm/k." || asked[0].Facts[2] != (Fact{"File signature for", "git", false}) {
 		t.Errorf("asked %+v", asked)
 	}
-}
-
-// TestPromptsAreBounded: a flood of requests is no flood of programs.
-func TestPromptsAreBounded(t *testing.T) {
-	inBubble(t, func(t *testing.T, p *person, pins *PINs) {
-		release := make(chan struct{})
-		p.confirm = func(context.Context, Question) error { <-release; return nil }
-		for range 3 * limits.Prompts {
-			go func() {
-				if err := pins.confirm(t.Context(), Question{}); err != nil {
-					t.Error(err)
-				}
-			}()
-		}
-		synctest.Wait()
-		if n := len(p.questions()); n != limits.Prompts {
-			t.Errorf("%d prompts at once", n)
-		}
-		close(release)
-		synctest.Wait()
-		if n := len(p.questions()); n != 2*limits.Prompts {
-			t.Errorf("%d prompts afterwards", n)
-		}
-	})
 }

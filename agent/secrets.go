@@ -32,7 +32,7 @@ func (s *secrets) put(uid int, buf *secret.Buffer) (name string, err error) {
 	defer s.mu.Unlock()
 	if len(s.waiting) >= limits.Secrets {
 		buf.Wipe()
-		return "", hint.Wrap(fmt.Errorf("%d secrets wait to be used: %w", len(s.waiting), key.ErrBusy),
+		return "", hint.Wrap(&classError{fmt.Sprintf("%d secrets wait to be used", len(s.waiting)), key.ErrBusy},
 			fmt.Sprintf("each is forgotten after %v", limits.SecretLife))
 	}
 	if s.waiting == nil {

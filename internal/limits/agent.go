@@ -31,6 +31,9 @@ const (
 	ControlBodies = 32 << 20
 	// ControlHeader bounds the header of a request; ours have 200 bytes.
 	ControlHeader = 8 << 10
+	// ErrorText is the longest message or hint of an error on the control
+	// socket: far longer than ours, which may repeat what a request said.
+	ErrorText = 4 << 10
 	// DSSEPayload is the largest payload to sign: statements of releases with
 	// thousands of files fit.
 	DSSEPayload = 4 << 20
@@ -79,7 +82,8 @@ const (
 	// a break, and a working day.
 	PINIdle = 15 * time.Minute
 	PINLife = 8 * time.Hour
-	// PromptTime is how long a person may think.
+	// PromptTime is how long a person may think, and how long a request waits
+	// for others to be answered.
 	PromptTime = 2 * time.Minute
 	// PromptExit is how long a program that asked may take to leave, by itself
 	// and once more after SIGTERM: curses gives a terminal back in no time.
@@ -95,9 +99,9 @@ const PINPrompts = 3
 
 // Sizes around prompts.
 const (
-	// Prompts is how many may be on the screen at once, each a process: more
-	// than a person can keep apart, and no way to fill the machine.
-	Prompts = 8
+	// Prompts is how many may be on the screen at once, for as many keys: what
+	// a person can keep apart, and no way to fill the machine with processes.
+	Prompts = 4
 	// PromptText is the longest text of a question, but for pinentry: more than
 	// honest ones have, and less than a screen that scrolls.
 	PromptText = 4 << 10
