@@ -17,17 +17,15 @@ import (
 )
 
 // conns are the open connections of one socket, at most max. When all are taken,
-// a newcomer gets the place of the one that has waited longest without ever having
-// sent a whole message, else of the one that has been idle longest. One that waits
-// for an answer is never put out.
+// a newcomer gets the place of the one that has been idle longest. One that waits
+// for an answer is never put out. To have said nothing yet is to be idle since the
+// beginning, so that in a crowd of newcomers each has time for its request.
 type conns struct {
 	max int
 
 	mu    sync.Mutex
 	count int
-	// Those without a request under way, of *conn, the longest first.
-	silent list.List // never sent a whole message
-	idle   list.List // did
+	idle  list.List // of *conn without a request under way, the longest first
 }
 
 // conn is a connection whose peer is known.
@@ -36,8 +34,7 @@ type conn struct {
 	peer Peer
 
 	conns    *conns
-	in       *list.List    // silent or idle; nil while a request is under way or once it is closed
-	place    *list.Element // in that list
+	place    *list.Element // in conns.idle, or nil
 	requests int           // under way
 	open     bool          // has a place in conns.count
 }
@@ -46,18 +43,18 @@ type conn struct {
 func (c *conns) admit(nc net.Conn, p Peer) *conn {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.count >= c.max && !c.evict(&c.silent) && !c.evict(&c.idle) {
+	if c.count >= c.max && !c.evict() {
 		return nil
 	}
 	n := &conn{Conn: nc, peer: p, conns: c, open: true}
-	n.enter(&c.silent)
+	n.place = c.idle.PushBack(n)
 	c.count++
 	return n
 }
 
-// evict closes the first connection of a list, if there is one.
-func (c *conns) evict(from *list.List) bool {
-	first := from.Front()
+// evict closes the connection that has been idle longest, if there is one.
+func (c *conns) evict() bool {
+	first := c.idle.Front()
 	if first == nil {
 		return false
 	}
@@ -67,11 +64,11 @@ func (c *conns) evict(from *list.List) bool {
 	return true
 }
 
-// closeSilent closes the connections that have not said anything yet.
-func (c *conns) closeSilent() {
+// closeIdle closes the connections without a request under way.
+func (c *conns) closeIdle() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for c.evict(&c.silent) {
+	for c.evict() {
 	}
 }
 
@@ -80,14 +77,14 @@ func (n *conn) begin() {
 	n.conns.mu.Lock()
 	defer n.conns.mu.Unlock()
 	n.requests++
-	n.enter(nil)
+	n.busy()
 }
 
 func (n *conn) end() {
 	n.conns.mu.Lock()
 	defer n.conns.mu.Unlock()
 	if n.requests--; n.requests == 0 && n.open {
-		n.enter(&n.conns.idle)
+		n.place = n.conns.idle.PushBack(n)
 	}
 }
 
@@ -104,18 +101,15 @@ func (n *conn) leave() {
 	if n.open {
 		n.open = false
 		n.conns.count--
-		n.enter(nil)
+		n.busy()
 	}
 }
 
-// enter moves the connection to the end of a list, or to none. The mutex is held.
-func (n *conn) enter(l *list.List) {
-	if n.in != nil {
-		n.in.Remove(n.place)
-	}
-	n.in, n.place = l, nil
-	if l != nil {
-		n.place = l.PushBack(n)
+// busy takes the connection off the idle ones. The mutex is held.
+func (n *conn) busy() {
+	if n.place != nil {
+		n.conns.idle.Remove(n.place)
+		n.place = nil
 	}
 }
 

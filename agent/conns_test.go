@@ -38,36 +38,36 @@ func TestConns(t *testing.T) {
 	first.end()
 	second.begin()
 	second.end()
-	if n, _ := open(); n == nil || !closed(thirdClient) || closed(firstClient) || closed(secondClient) {
-		t.Error("it was not the silent one that made room")
-	} else {
-		n.begin()
+	fourth, _ := open()
+	if fourth == nil || !closed(thirdClient) || closed(firstClient) || closed(secondClient) {
+		t.Error("it was not the one that never spoke that made room")
 	}
-	if n, _ := open(); n == nil || !closed(secondClient) || closed(firstClient) {
-		t.Error("it was not the idle one that made room")
-	} else {
-		n.begin()
+	fifth, fifthClient := open()
+	if fifth == nil || !closed(secondClient) || closed(firstClient) {
+		t.Error("it was not the one that spoke last that made room")
 	}
+	fourth.begin()
+	fifth.begin()
 	if n, _ := open(); n != nil || closed(firstClient) {
 		t.Error("one that waits for an answer made room")
 	}
+	fifth.end()
 	first.end()
-	fourth, fourthClient := open()
-	if fourth == nil || !closed(firstClient) {
-		t.Error("one that got its answer made no room")
+	if n, _ := open(); n == nil || !closed(fifthClient) || closed(firstClient) {
+		t.Error("it was not the one with the oldest answer that made room")
 	}
 	// What is gone gives nothing back a second time.
-	for _, n := range []*conn{first, second, third, third} {
+	for _, n := range []*conn{second, third, third, fifth} {
 		n.Close()
 	}
 	second.begin()
 	second.end()
-	if c.count != 3 || c.silent.Len() != 1 || c.idle.Len() != 0 {
-		t.Errorf("%d open, %d silent, %d idle", c.count, c.silent.Len(), c.idle.Len())
+	if c.count != 3 || c.idle.Len() != 2 {
+		t.Errorf("%d open, %d idle", c.count, c.idle.Len())
 	}
-	c.closeSilent()
-	if !closed(fourthClient) || c.count != 2 || c.silent.Len() != 0 {
-		t.Errorf("%d open, %d silent", c.count, c.silent.Len())
+	c.closeIdle()
+	if !closed(firstClient) || c.count != 1 || c.idle.Len() != 0 {
+		t.Errorf("%d open, %d idle", c.count, c.idle.Len())
 	}
 }
 

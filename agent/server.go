@@ -107,7 +107,7 @@ func (s *Server) ServeControl(l net.Listener) error {
 		// that new connections might send; Close is for those that do not
 		// end in time.
 		in.Close()
-		in.conns.closeSilent()
+		in.conns.closeIdle()
 		err := h.Shutdown(ctx)
 		if errors.Is(err, net.ErrClosed) {
 			err = nil // the listener, twice
