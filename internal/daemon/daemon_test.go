@@ -287,12 +287,13 @@ func exitCode(err error) int {
 
 func TestBadStart(t *testing.T) {
 	h := newHome(t)
+	open := t.TempDir() // ours, and readable by all
 	for _, c := range []struct{ args, want string }{
 		{"", "start it with: sealsmith-agent -D"},
 		{"-D --log-format xml", "neither text nor json"},
 		{"-D --tpm floppy:1", "--tpm, SEALSMITH_TPM or tpm:"},
 		{"-D --config /nonexistent", "configuration"},
-		{"-D -a /tmp/s", "open to other users"},
+		{"-D -a " + open + "/s", "open to other users"},
 	} {
 		out, err := h.command(t, strings.Fields(c.args)...).CombinedOutput()
 		if exitCode(err) != exitFailed || !strings.Contains(string(out), c.want) {
