@@ -288,6 +288,9 @@ func exitCode(err error) int {
 func TestBadStart(t *testing.T) {
 	h := newHome(t)
 	open := t.TempDir() // ours, and readable by all
+	if err := os.Chmod(open, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct{ args, want string }{
 		{"", "start it with: sealsmith-agent -D"},
 		{"-D --log-format xml", "neither text nor json"},
