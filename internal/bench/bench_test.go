@@ -37,13 +37,8 @@ func TestMain(m *testing.M) {
 // counts.
 const rounds = 5
 
-// wanted skips a figure that was not asked for.
-func wanted(t *testing.T, name string) {
-	t.Helper()
-	if !chosen.MatchString(name) {
-		t.SkipNow()
-	}
-}
+// wanted says whether a figure was asked for.
+func wanted(name string) bool { return chosen.MatchString(name) }
 
 // printFigure prints one line: name, value, unit, what it is compared with, and
 // the ratio: 1 is as good as that, more is better.
