@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/internal/limits"
@@ -28,10 +29,15 @@ type Client struct {
 }
 
 // Dial connects to the agent's control socket. The error wraps [ErrNoAgent] if
-// nobody serves it. A socket that a stranger serves is refused.
+// nobody serves it, and [key.ErrBusy] if there is no answer. A socket that a
+// stranger serves is refused.
 func Dial(ctx context.Context, socket string) (*Client, error) {
+	return dial(ctx, socket, limits.AgentDial)
+}
+
+func dial(ctx context.Context, socket string, limit time.Duration) (*Client, error) {
 	c := newClient(func(ctx context.Context) (net.Conn, error) {
-		ctx, cancel := context.WithTimeout(ctx, limits.AgentDial)
+		ctx, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
 		var d net.Dialer
 		conn, err := d.DialContext(ctx, "unix", socket)
@@ -44,8 +50,14 @@ func Dial(ctx context.Context, socket string) (*Client, error) {
 		}
 		return conn, nil
 	}, func() error { return nil })
-	if _, err := c.Status(ctx); err != nil {
+	silent := fmt.Errorf("no answer within %v: %w", limit, key.ErrBusy)
+	asking, cancel := context.WithTimeoutCause(ctx, limit, silent)
+	defer cancel()
+	if _, err := c.Status(asking); err != nil {
 		c.Close()
+		if cause := context.Cause(asking); ctx.Err() == nil && cause != nil {
+			return nil, hint.Wrap(fmt.Errorf("agent at %s: %w", socket, cause), "it may be stopped or hang: end it and start it anew")
+		}
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
 			err = hint.Wrap(fmt.Errorf("%w at %s", ErrNoAgent, socket), "start it with: sealsmith-agent -D")
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -150,10 +151,11 @@ func (l *listener) retry(err error) bool {
 	if errors.Is(err, syscall.ECONNABORTED) {
 		return true
 	}
-	if !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE) {
+	scarce := []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOBUFS}
+	if !slices.ContainsFunc(scarce, func(e error) bool { return errors.Is(err, e) }) {
 		return false
 	}
-	l.server.config.Log.Error("no descriptors left for connections", logx.Err, err)
+	l.server.config.Log.Error("no room for connections", logx.Err, err)
 	select {
 	case <-time.After(limits.AcceptPause):
 		return true

@@ -179,7 +179,7 @@ func (s *Server) signKey(w http.ResponseWriter, r *http.Request) (int, any, erro
 	id := key.ID(r.PathValue("id"))
 	ctx, done := s.uses.begin(r.Context(), id)
 	defer done()
-	signer, err := s.config.Keys.Signer(ctx, id)
+	signer, err := s.findKey(ctx, id, SocketControl, connOf(ctx).peer)
 	if err != nil {
 		return 0, nil, err
 	}

@@ -17,8 +17,9 @@
 // signed what the keys without confirmation allow, make and delete keys, show
 // prompts with words of its own (quoted, and kept apart from the facts), and keep
 // the agent busy within the limits of internal/limits. It cannot get at a private
-// key or a remembered PIN, have anything unrecognised signed by a key that is not
-// of usage digest, end the process, or make it use memory without bound. Who
-// waits with a program of its own until the person types a PIN is not stopped
-// here.
+// key or a remembered PIN, have a login or anything else with a meaning of its own
+// signed by a key that is not made for it, end the process, or make it use memory
+// without bound. (An artifact key does sign any whole message that resembles
+// nothing known, and a digest key anything.) Who waits with a program of its own
+// until the person types a PIN is not stopped here.
 package agent

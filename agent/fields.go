@@ -46,10 +46,11 @@ func (b *signRequestBody) checkFields() error {
 // signing works out what the device is to sign. The encode function makes the
 // answer of the device's signature.
 func (b *signRequestBody) signing(j *signing) (encode func([]byte) ([]byte, error), err error) {
-	j.Form, j.Subject = b.Form, b.Subject
+	j.Form, j.Subject = FormUnrecognised, b.Subject
 	if err := b.checkFields(); err != nil {
 		return nil, err
 	}
+	j.Form = b.Form
 	switch b.Form {
 	case FormSSHSIG:
 		return b.signSSHSIG(j)

@@ -18,6 +18,12 @@ func (s *Server) createKey(w http.ResponseWriter, r *http.Request) (int, any, er
 	}
 	defer release()
 	peer := connOf(r.Context()).peer
+	// Whatever becomes of the request, its secret is used up.
+	defer func() {
+		if left := s.secrets.take(body.Secret, peer.UID); left != nil {
+			left.Wipe()
+		}
+	}()
 	spec, err := s.specOf(body, peer)
 	if err != nil {
 		return 0, nil, err

@@ -118,11 +118,14 @@ func (p *PINs) useRemembered(id key.ID, use func(secret []byte) error) (done boo
 		return use(pin)
 	})
 	var wrong *key.PINError
-	if errors.As(err, &wrong) {
+	switch {
+	case !done:
+		return false, nil // as good as none
+	case errors.As(err, &wrong):
 		p.forgetPIN(id, r)
 		return false, err
 	}
-	return done, err
+	return true, err
 }
 
 // lookup finds a PIN that may still be used and counts the use.

@@ -87,14 +87,12 @@ func (s *Server) ServeSSH(l net.Listener) error {
 		return nil
 	}
 	defer s.serving.Done()
-	var open sync.WaitGroup
-	defer open.Wait()
 	for {
 		nc, err := in.Accept()
 		if err != nil {
 			return s.serveError(err)
 		}
-		open.Go(func() { s.serveSSHConn(nc.(*conn)) })
+		s.serving.Go(func() { s.serveSSHConn(nc.(*conn)) })
 	}
 }
 
@@ -216,16 +214,25 @@ func (s *Server) settle(j signing, err error) error {
 	r.end(err)
 	r.Key, r.Ref, r.Form, r.Namespace, r.Digest = j.Key.ID, j.Key.Ref.String(), j.Form, j.Namespace, j.Digest
 	r.SHA256 = hex.EncodeToString(j.sum)
+	err = errors.Join(err, s.config.Audit.write(r))
 	log := s.config.Log.With(logx.Ref, r.Ref, logx.Purpose, r.Form, logx.Peer, j.Peer.PID)
 	if err != nil {
 		log.Info("not signed", logx.Err, err)
-	} else {
-		log.Info("signed")
+		return fmt.Errorf("sign with %q: %w", r.Ref, err)
 	}
-	if err = errors.Join(err, s.config.Audit.write(r)); err != nil {
-		return fmt.Errorf("sign with %q: %w", j.Key.Ref, err)
-	}
+	log.Info("signed")
 	return nil
+}
+
+// findKey finds the key of a request to sign. What cannot be found is recorded, if
+// it is a key's ID at all.
+func (s *Server) findKey(ctx context.Context, id key.ID, socket Socket, p Peer) (key.Signer, error) {
+	signer, err := s.config.Keys.Signer(ctx, id)
+	if ref, parseErr := key.ParseRef("id:" + string(id)); err != nil && parseErr == nil {
+		unknown := key.Info{ID: id, Ref: ref}
+		return nil, s.settle(signing{Request: Request{Peer: p, Socket: socket, Key: unknown, Form: FormUnrecognised}}, err)
+	}
+	return signer, err
 }
 
 // sha256Of returns the digest and its text for [Request.Digest].

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/internal/logx"
 	"github.com/sealsmith/sealsmith/internal/sshwire"
 	"github.com/sealsmith/sealsmith/key"
@@ -52,8 +53,6 @@ func (s *Server) serveSSHConn(c *conn) {
 	ctx, gone := context.WithCancel(s.ctx)
 	var reader sync.WaitGroup
 	defer reader.Wait()
-	defer c.Close()
-	defer gone()
 	defer func() {
 		// A mistake of ours in one message must not end the process, which
 		// others depend on.
@@ -61,7 +60,14 @@ func (s *Server) serveSSHConn(c *conn) {
 			s.config.Log.Error("panic while serving a connection", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
 		}
 	}()
-	frames := make(chan frame)
+	frames := make(chan frame, limits.AgentAhead)
+	defer func() {
+		for f := range frames { // that nobody will answer
+			f.release()
+		}
+	}()
+	defer c.Close() // ends the reader, which closes frames
+	defer gone()
 	reader.Go(func() {
 		defer close(frames)
 		defer gone() // a client that stopped sending no longer wants its answer
@@ -95,7 +101,7 @@ func (c *sshConn) serve(ctx context.Context, f frame) error {
 	return writeFrame(c.conn, answer)
 }
 
-// readFrames reads ahead by one message, which is how the end of a connection is
+// readFrames reads ahead by some messages, which is how the end of a connection is
 // seen while a person is asked.
 func (s *Server) readFrames(ctx context.Context, c *conn, frames chan<- frame) {
 	for {
@@ -195,7 +201,7 @@ func (c *sshConn) signData(ctx context.Context, m signRequest) ([]byte, error) {
 	}
 	ctx, done := c.uses.begin(ctx, id)
 	defer done()
-	signer, err := c.config.Keys.Signer(ctx, id)
+	signer, err := c.findKey(ctx, id, SocketSSH, c.conn.peer)
 	if err != nil {
 		return nil, err
 	}

@@ -80,6 +80,11 @@ func TestConfirm(t *testing.T) {
 
 	w.askpass("yes", "no")
 	w.startAgent()
+	_, err = w.try("", "sealsmith", "--no-prompt", "bundle", "sign", dir, "--key", "release")
+	wantStatus(t, err, 4, "--no-prompt was given")
+	if asked := w.questions(); len(asked) != 0 {
+		t.Errorf("asked in spite of --no-prompt: %q", asked)
+	}
 	_, err = w.try("", "sealsmith", "bundle", "sign", dir, "--key", "release")
 	wantStatus(t, err, 4, "cancelled")
 	asked := w.questions()

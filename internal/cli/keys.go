@@ -97,11 +97,25 @@ func (a *app) signer(ctx context.Context, text, subject string) (k sign.Key, don
 		return nil, nil, err
 	}
 	k, err = findSigner(ctx, client, ref, subject)
+	if err == nil {
+		err = a.mayPrompt(k.Info())
+	}
 	if err != nil {
 		done()
 		return nil, nil, err
 	}
 	return k, done, nil
+}
+
+// mayPrompt refuses a key that asks a person, if nobody is to be asked: an agent
+// would ask all the same.
+func (a *app) mayPrompt(in key.Info) error {
+	supervised := in.Usage.Supervised() && !in.Policy.Unattended
+	if !a.noPrompt || !supervised && !in.Policy.PIN {
+		return nil
+	}
+	return hint.Wrap(fmt.Errorf("%s signs only after a person was asked, and --no-prompt was given: %w", in.Ref, key.ErrDenied),
+		"a key that is created --unattended and without a PIN asks nobody")
 }
 
 func findSigner(ctx context.Context, client *agent.Client, ref key.Ref, subject string) (sign.Key, error) {

@@ -12,6 +12,10 @@ const (
 	AgentFreeFrame = 4 << 10
 	// AgentFrames is the memory for larger messages of all connections.
 	AgentFrames = 16 << 20
+	// AgentAhead is how many messages of a connection are read before the one in
+	// hand is answered: enough to see the end of a client that sends a few in one
+	// go, and no more memory than that.
+	AgentAhead = 8
 	// AgentIdleConns is how many idle connections a client keeps: as many as
 	// sign at once; they are local and cheap.
 	AgentIdleConns = 64
@@ -63,7 +67,8 @@ const (
 	// AgentFrameTime is from the first byte of a message to its last, and
 	// for an answer to be taken.
 	AgentFrameTime = 10 * time.Second
-	// AgentDial is how long the agent may take to accept a connection.
+	// AgentDial is how long the agent may take to accept a connection, and to say
+	// what it is.
 	AgentDial = 5 * time.Second
 	// AcceptPause is how long to wait for a free descriptor before trying
 	// again: short for a client, long for a processor.

@@ -99,7 +99,15 @@ func raw(f *os.File) (restore func() error, err error) {
 	}
 	var state *term.State
 	var termErr error
-	if err := conn.Control(func(fd uintptr) { state, termErr = term.MakeRaw(int(fd)) }); err != nil {
+	err = conn.Control(func(fd uintptr) {
+		if state, termErr = term.MakeRaw(int(fd)); termErr != nil {
+			return
+		}
+		if termErr = flush(int(fd)); termErr != nil {
+			_ = term.Restore(int(fd), state) // the first error is the one to tell
+		}
+	})
+	if err != nil {
 		return nil, err
 	}
 	if termErr != nil {

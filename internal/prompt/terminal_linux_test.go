@@ -173,3 +173,16 @@ func TestRealPinentry(t *testing.T) {
 		t.Errorf("Cancel: %v", err)
 	}
 }
+
+// TestTerminalForgetsWhatCameBefore: keys typed before the question was shown are
+// no answer to it.
+func TestTerminalForgetsWhatCameBefore(t *testing.T) {
+	p := openPTY(t)
+	if _, err := p.master.WriteString("y\n"); err != nil {
+		t.Fatal(err)
+	}
+	go p.typeAfter(t, "Yes or no: ", "n\r")
+	if err := (&terminal{p.path}).Confirm(t.Context(), question); !errors.Is(err, ErrCancelled) {
+		t.Errorf("typed ahead: %v; want the answer that came after", err)
+	}
+}
