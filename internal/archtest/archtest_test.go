@@ -198,8 +198,8 @@ func importPath(t *testing.T, target string) string {
 	return string(out)
 }
 
-// TestDocumented: every package says what it is and whom it trusts; every
-// exported name says what it does.
+// TestDocumented: every package says in its doc.go what it is and whom it trusts;
+// every exported name says what it does.
 func TestDocumented(t *testing.T) {
 	for _, p := range list(t, "./...") {
 		if len(p.GoFiles) == 0 {
@@ -213,6 +213,9 @@ func TestDocumented(t *testing.T) {
 				t.Fatal(err)
 			}
 			files = append(files, f)
+			if (f.Doc != nil) != (name == "doc.go") {
+				t.Errorf("%s/%s: the package comment belongs into doc.go, and only there", p.name(), name)
+			}
 		}
 		d, err := doc.NewFromFiles(fset, files, p.ImportPath)
 		if err != nil {

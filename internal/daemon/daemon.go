@@ -1,14 +1,3 @@
-// Package daemon joins the devices, the configuration, the prompts and the
-// sockets to the agent that people run. [Main] is the program sealsmith-agent;
-// [New] makes the same agent without sockets, for a command that works without a
-// running one.
-//
-// # Trust
-//
-// The arguments, the environment and the configuration are the user's own.
-// Everything that arrives on the sockets or from the device is hostile and is
-// dealt with in packages agent and tpm. This process holds PINs: an allow-list in
-// internal/archtest says which modules it may link.
 package daemon
 
 import (
