@@ -2,7 +2,6 @@ package bundle
 
 import (
 	"bytes"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"regexp"
@@ -129,12 +128,3 @@ func (b *Bundle) Certificates() []Certificate { return slices.Clone(b.certs) }
 
 // Encode returns the bytes of the file.
 func (b *Bundle) Encode() []byte { return bytes.Clone(b.data) }
-
-// Pool returns the certificates as a pool for x509.VerifyOptions.
-func (b *Bundle) Pool() *x509.CertPool {
-	pool := x509.NewCertPool()
-	for _, c := range b.certs {
-		pool.AddCert(c.X509)
-	}
-	return pool
-}
