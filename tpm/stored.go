@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-tpm/tpm2"
 
+	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/internal/xdg"
 	"github.com/sealsmith/sealsmith/key"
@@ -39,7 +40,9 @@ type storedKey struct {
 func readKey(dir, name string) storedKey {
 	k := storedKey{info: key.Info{Ref: key.Ref{Backend: backendName, Name: name}}}
 	if err := k.read(filepath.Join(dir, name)); err != nil {
-		k.err = &key.KeyError{Ref: k.info.Ref, Err: fmt.Errorf("key file %.80q: %w", name+keySuffix, err)}
+		k.err = &key.KeyError{Ref: k.info.Ref, Err: hint.Wrap(
+			fmt.Errorf("key file %.80q: %w", name+keySuffix, err),
+			"restore it from a backup, or remove "+filepath.Join(dir, name)+".tpm, .pub and .json")}
 	}
 	return k
 }

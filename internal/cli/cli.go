@@ -77,8 +77,8 @@ images with them, and verifies what others signed.
   sealsmith key pubkey release > release.pub
   sealsmith bundle verify release --key release.pub
 
-A command that needs a key asks the agent, sealsmith-agent(1), or without one uses the
-device itself and asks at the terminal.
+A command that needs a key asks the agent, sealsmith-agent(1). If none runs, and none was
+named by --socket or SEALSMITH_SOCKET, it uses the device itself and asks at the terminal.
 
 Exit status: 0 done; 1 failed; 2 wrong usage; 3 checked and refused; 4 denied or
 cancelled by the user; 5 device missing, busy or locked out.`,

@@ -129,6 +129,9 @@ func (a *app) runImageBuild(ctx context.Context, f imageBuildFlags) error {
 // programs returns each platform's program, as the first file of its input. What
 // has to be built goes to the folder temp.
 func (a *app) programs(ctx context.Context, f imageBuildFlags, temp string) ([]oci.Input, error) {
+	if f.entrypoint != "" && !path.IsAbs(f.entrypoint) {
+		return nil, usageError(fmt.Errorf("--entrypoint %.200q does not begin with a slash", f.entrypoint))
+	}
 	var inputs []oci.Input
 	add := func(platform oci.Platform, source, name string) {
 		dest := f.entrypoint

@@ -41,8 +41,11 @@ func (a *app) keys(ctx context.Context) (client *agent.Client, done func(), err 
 		}
 		// Without the default agent this process does the work; an agent that
 		// was named must be there.
-		if !errors.Is(err, agent.ErrNoAgent) || named {
+		if !errors.Is(err, agent.ErrNoAgent) {
 			return nil, nil, err
+		}
+		if named {
+			return nil, nil, hint.Wrap(err, "an agent serves that path with --control PATH; --direct does without one")
 		}
 	}
 	return a.inProcess()
