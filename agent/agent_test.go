@@ -132,9 +132,8 @@ func start(t *testing.T, change func(*Config)) *harness {
 		t.Fatal(err)
 	}
 	c := Config{
-		Keys: key.NewRing(h.backend), PINs: h.pins, Device: "test:", Audit: audit,
-		DeviceStatus: func(context.Context) (any, error) { return map[string]int{"lockout": 3}, nil },
-		Log:          slog.New(slog.NewTextHandler(h.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Keys: key.NewRing(h.backend), PINs: h.pins, Device: fakeDevice{}, Audit: audit,
+		Log: slog.New(slog.NewTextHandler(h.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	if change != nil {
 		change(&c)
@@ -253,4 +252,20 @@ func fuzzConfig(t *testing.T) Config {
 	}
 	t.Cleanup(func() { p.Close(); audit.Close() })
 	return Config{Keys: key.NewRing(&keytest.Backend{}), PINs: p, Audit: audit, Log: slog.New(slog.DiscardHandler)}
+}
+
+// fakeDevice stands for a device whose answers the tests know.
+type fakeDevice struct{ before func() }
+
+var _ Device = fakeDevice{}
+
+// String implements [Device].
+func (fakeDevice) String() string { return "test:" }
+
+// Status implements [Device].
+func (d fakeDevice) Status(context.Context) (any, error) {
+	if d.before != nil {
+		d.before()
+	}
+	return map[string]int{"lockout": 3}, nil
 }

@@ -40,7 +40,10 @@ type keyAnswer struct {
 	Usage       key.Usage     `json:"usage"`
 	Algorithm   key.Algorithm `json:"algorithm"`
 	PIN         bool          `json:"pin"`
+	Uncounted   bool          `json:"uncounted"` // the device does not count wrong PINs
 	Unattended  bool          `json:"unattended"`
+	Imported    bool          `json:"imported"` // copies may exist outside the device
+	Parent      string        `json:"parent,omitempty"`
 	Comment     string        `json:"comment"`
 	Created     time.Time     `json:"created,omitzero"`
 	Public      []byte        `json:"public"` // DER SubjectPublicKeyInfo
@@ -58,7 +61,8 @@ func newKeyAnswer(in key.Info) (keyAnswer, error) {
 	}
 	return keyAnswer{
 		ID: in.ID, Ref: in.Ref.String(), Usage: in.Usage, Algorithm: in.Algorithm,
-		PIN: in.Policy.PIN, Unattended: in.Policy.Unattended, Comment: in.Comment,
+		PIN: in.Policy.PIN, Uncounted: in.Policy.Uncounted, Unattended: in.Policy.Unattended,
+		Imported: in.Imported, Parent: in.Parent, Comment: in.Comment,
 		Created: in.Created.UTC(), Public: der, Fingerprint: sshwire.Fingerprint(blob),
 	}, nil
 }
@@ -78,7 +82,8 @@ func (a keyAnswer) info() (key.Info, error) {
 	}
 	return key.Info{
 		ID: a.ID, Ref: ref, Usage: a.Usage, Algorithm: a.Algorithm, Comment: a.Comment, Created: a.Created, Public: pub,
-		Policy: key.Policy{PIN: a.PIN, Unattended: a.Unattended},
+		Policy:   key.Policy{PIN: a.PIN, Uncounted: a.Uncounted, Unattended: a.Unattended},
+		Imported: a.Imported, Parent: a.Parent,
 	}, nil
 }
 

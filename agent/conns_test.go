@@ -98,7 +98,7 @@ func TestIdleMakesRoom(t *testing.T) {
 	asked, answer := make(chan struct{}), make(chan struct{})
 	h := start(t, func(c *Config) {
 		c.Rules = map[key.ID]Rule{}
-		c.DeviceStatus = func(context.Context) (any, error) { asked <- struct{}{}; <-answer; return nil, nil }
+		c.Device = fakeDevice{func() { asked <- struct{}{}; <-answer }}
 	})
 	in := h.key(key.Spec{Name: "k", Usage: key.SSH})
 	h.server.config.Rules[in.ID] = Rule{Confirm: true}

@@ -133,11 +133,11 @@ func (s *Server) readJSON(w http.ResponseWriter, r *http.Request, into any) (rel
 }
 
 func (s *Server) status(http.ResponseWriter, *http.Request) (int, any, error) {
-	return http.StatusOK, Status{API: apiVersion, Version: version.Text(), PID: os.Getpid(), Device: s.config.Device}, nil
+	return http.StatusOK, Status{API: apiVersion, Version: version.Text(), PID: os.Getpid(), Device: s.config.Device.String()}, nil
 }
 
 func (s *Server) device(_ http.ResponseWriter, r *http.Request) (int, any, error) {
-	status, err := s.config.DeviceStatus(r.Context())
+	status, err := s.config.Device.Status(r.Context())
 	if err != nil {
 		return 0, nil, err
 	}
@@ -145,7 +145,7 @@ func (s *Server) device(_ http.ResponseWriter, r *http.Request) (int, any, error
 	if err != nil {
 		return 0, nil, err
 	}
-	return http.StatusOK, DeviceStatus{Device: s.config.Device, Status: body}, nil
+	return http.StatusOK, DeviceStatus{Device: s.config.Device.String(), Status: body}, nil
 }
 
 func (s *Server) listKeys(_ http.ResponseWriter, r *http.Request) (int, any, error) {

@@ -25,14 +25,23 @@ type Config struct {
 	PINs *PINs
 	// Rules are the configured rules for keys.
 	Rules map[key.ID]Rule
-	// Device is the text that names the device of the keys.
-	Device string
-	// DeviceStatus describes the device as a value for JSON. It may block.
-	DeviceStatus func(ctx context.Context) (any, error)
+	// Device is the device of the keys.
+	Device Device
 	// Audit records every request. The caller closes it after the server.
 	Audit *AuditLog
 	// Log is for people.
 	Log *slog.Logger
+}
+
+// Device is what the control API offers of a device besides its keys. The values
+// of type any are for JSON, as the driver describes them. Every method but String
+// may block; errors have the classes of package key. Implementations are safe for
+// concurrent use.
+type Device interface {
+	// String is the text that names the device.
+	String() string
+	// Status describes its state.
+	Status(ctx context.Context) (any, error)
 }
 
 // Server serves keys on any number of sockets. It is safe for concurrent use.

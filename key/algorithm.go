@@ -18,12 +18,14 @@ type Algorithm string
 const (
 	P256    Algorithm = "p256"
 	P384    Algorithm = "p384"
+	P521    Algorithm = "p521"
 	RSA2048 Algorithm = "rsa2048"
 	RSA3072 Algorithm = "rsa3072"
+	RSA4096 Algorithm = "rsa4096"
 )
 
 // Algorithms lists the known algorithms, the default first.
-var Algorithms = []Algorithm{P256, P384, RSA2048, RSA3072}
+var Algorithms = []Algorithm{P256, P384, P521, RSA2048, RSA3072, RSA4096}
 
 // ParseAlgorithm accepts exactly the texts of [Algorithms]. Its error wraps
 // [ErrUsage].
@@ -46,6 +48,8 @@ func AlgorithmOf(pub crypto.PublicKey) (Algorithm, error) {
 			return P256, nil
 		case elliptic.P384():
 			return P384, nil
+		case elliptic.P521():
+			return P521, nil
 		}
 	case *rsa.PublicKey:
 		switch k.N.BitLen() {
@@ -53,19 +57,24 @@ func AlgorithmOf(pub crypto.PublicKey) (Algorithm, error) {
 			return RSA2048, nil
 		case 3072:
 			return RSA3072, nil
+		case 4096:
+			return RSA4096, nil
 		}
 	}
 	return "", fmt.Errorf("key of type %T: %w", pub, ErrUnsupported)
 }
 
 // RSA says whether the algorithm is RSA; the others are ECDSA.
-func (a Algorithm) RSA() bool { return a == RSA2048 || a == RSA3072 }
+func (a Algorithm) RSA() bool { return a == RSA2048 || a == RSA3072 || a == RSA4096 }
 
 // Hash is the hash that the algorithm signs with when the format leaves the
 // choice to us: the curve's own for ECDSA, SHA-256 for RSA.
 func (a Algorithm) Hash() crypto.Hash {
-	if a == P384 {
+	switch a {
+	case P384:
 		return crypto.SHA384
+	case P521:
+		return crypto.SHA512
 	}
 	return crypto.SHA256
 }

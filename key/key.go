@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"iter"
 	"time"
+
+	"github.com/sealsmith/sealsmith/internal/hint"
 )
 
 // ID identifies a key on every backend: the lower-case hexadecimal SHA-256 of
@@ -45,12 +47,22 @@ type Info struct {
 	Comment   string
 	Created   time.Time // zero for a key file that another program made
 	Public    crypto.PublicKey
+	// Imported says that the key was not made in its device, or may leave it:
+	// copies may exist, and no attestation will say otherwise.
+	Imported bool
+	// Parent names what the key is bound to: for a TPM key the Name of its
+	// storage key, in hexadecimal. Empty: not known.
+	Parent string
 }
 
 // Policy is what must happen before a key signs.
 type Policy struct {
 	// PIN says that the device wants an auth value for each use.
 	PIN bool
+	// Uncounted says that the device does not count wrong auth values for the
+	// key: its uses go on during a lockout, and a PIN of it can be guessed
+	// without limit.
+	Uncounted bool
 	// Unattended says that the key was created to sign without a person: no
 	// confirmation, and a PIN may be remembered. It is recorded with the key.
 	Unattended bool
@@ -132,6 +144,61 @@ type Creator interface {
 	Create(ctx context.Context, s Spec) (Signer, error)
 }
 
+// Importer is a [Backend] that takes keys which were made elsewhere.
+type Importer interface {
+	// Import brings the key of a file into the device and stores it durably
+	// before it returns. It fails with [ErrExists] if the name is taken, with
+	// [ErrForeign] if the file is for another device, and with
+	// [ErrUnsupported] if the key is not one that the backend signs with.
+	Import(ctx context.Context, s ImportSpec) (Signer, error)
+}
+
+// ImportSpec says what key to import. See [Importer].
+type ImportSpec struct {
+	Name       string // must satisfy [ValidName]
+	Comment    string // one line for the public key file; empty means Name
+	Unattended bool   // see [Policy]
+	File       []byte // in the backend's format: for a TPM, a TSS2 PEM key file
+}
+
+// Validate reports whether name and comment are valid. Its errors wrap
+// [ErrUsage].
+func (s ImportSpec) Validate() error {
+	if !ValidName(s.Name) {
+		return badName(s.Name)
+	}
+	return checkComment(s.Comment)
+}
+
+// PINChanger is a [Backend] that can set, change and remove the PINs of its keys.
+type PINChanger interface {
+	// ChangePIN gives a key another PIN, its first one, or none; the new state
+	// is durable before it returns, and until then the old one holds. Copies
+	// of a key file that were made before keep their old PIN.
+	ChangePIN(ctx context.Context, r Ref, c PINChange) error
+}
+
+// PINChange says how to change the PIN of a key.
+type PINChange struct {
+	// Old lends the PIN that the key has; nil asks the backend's [AuthFunc], if
+	// the key has one.
+	Old LendFunc
+	// New lends the new PIN; nil removes it.
+	New LendFunc
+	// GuessableUnsafe allows a PIN on a key whose wrong PINs the device does
+	// not count; see [Policy].
+	GuessableUnsafe bool
+}
+
+// Attester is a [Signer] whose device can prove that it holds the key.
+type Attester interface {
+	Signer
+	// Attest returns evidence about the key as a JSON document
+	// (docs/spec/evidence.md). The nonce, up to 32 octets, makes it fresh for
+	// whoever chose it. A key with a PIN asks for it.
+	Attest(ctx context.Context, nonce []byte) (evidence []byte, err error)
+}
+
 // Deleter is a [Backend] that can delete keys.
 type Deleter interface {
 	// Delete removes a key for ever. It fails with [ErrNotFound].
@@ -160,6 +227,9 @@ func (s Spec) Validate() error {
 	}
 	if _, err := ParseAlgorithm(string(s.Algorithm)); err != nil {
 		return err
+	}
+	if s.Usage == SSHHost && s.PIN != nil {
+		return hint.Wrap(fmt.Errorf("a PIN for a key of usage %s: %w", SSHHost, ErrUsage), "sshd has nobody to ask for it")
 	}
 	return checkComment(s.Comment)
 }

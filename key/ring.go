@@ -133,28 +133,62 @@ func (r *Ring) Create(ctx context.Context, s Spec) (Signer, error) {
 	return nil, fmt.Errorf("create key %q: %w", s.Name, ErrNoDevice)
 }
 
+// Import brings a key into the first backend that takes keys made elsewhere.
+func (r *Ring) Import(ctx context.Context, s ImportSpec) (Signer, error) {
+	if err := s.Validate(); err != nil {
+		return nil, err
+	}
+	for _, b := range r.backends {
+		if i, ok := b.(Importer); ok {
+			return i.Import(ctx, s)
+		}
+	}
+	return nil, fmt.Errorf("import key %q: %w", s.Name, ErrNoDevice)
+}
+
 // Delete deletes the key that the reference names. An ID of which there are
 // copies does not say which to delete: that is [ErrAmbiguous].
 func (r *Ring) Delete(ctx context.Context, ref Ref) error {
-	copies, err := r.resolve(ctx, ref)
+	in, b, err := r.owner(ctx, ref)
 	if err != nil {
 		return err
 	}
+	d, ok := b.(Deleter)
+	if !ok {
+		return fmt.Errorf("delete key %q: %w", in.Ref, ErrUnsupported)
+	}
+	return d.Delete(ctx, in.Ref)
+}
+
+// ChangePIN changes the PIN of the key that the reference names. An ID of which
+// there are copies does not say which to change: that is [ErrAmbiguous].
+func (r *Ring) ChangePIN(ctx context.Context, ref Ref, c PINChange) error {
+	in, b, err := r.owner(ctx, ref)
+	if err != nil {
+		return err
+	}
+	p, ok := b.(PINChanger)
+	if !ok {
+		return fmt.Errorf("change the PIN of %q: %w", in.Ref, ErrUnsupported)
+	}
+	return p.ChangePIN(ctx, in.Ref, c)
+}
+
+// owner finds the one key that a reference names, and its backend.
+func (r *Ring) owner(ctx context.Context, ref Ref) (Info, Backend, error) {
+	copies, err := r.resolve(ctx, ref)
+	if err != nil {
+		return Info{}, nil, err
+	}
 	if len(copies) > 1 {
-		return ambiguous(copies, Signer.Info, ref)
+		return Info{}, nil, ambiguous(copies, Signer.Info, ref)
 	}
 	in := copies[0].Info()
-	for _, b := range r.backends {
-		if b.Name() != in.Ref.Backend {
-			continue
-		}
-		d, ok := b.(Deleter)
-		if !ok {
-			return fmt.Errorf("delete key %q: %w", in.Ref, ErrUnsupported)
-		}
-		return d.Delete(ctx, in.Ref)
+	i := slices.IndexFunc(r.backends, func(b Backend) bool { return b.Name() == in.Ref.Backend })
+	if i < 0 {
+		return Info{}, nil, fmt.Errorf("key %q: %w", in.Ref, ErrNotFound)
 	}
-	return fmt.Errorf("delete key %q: %w", in.Ref, ErrNotFound)
+	return in, r.backends[i], nil
 }
 
 // Close closes every backend and joins their errors.

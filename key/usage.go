@@ -15,12 +15,14 @@ type Usage string
 // The usages that keys can be made for.
 const (
 	SSH      Usage = "ssh"      // log in, sign git commits and files
+	SSHCA    Usage = "ssh-ca"   // sign OpenSSH certificates
+	SSHHost  Usage = "ssh-host" // prove to clients which host this is
 	Artifact Usage = "artifact" // sign releases: SSHSIG, DSSE, whole messages
 	Digest   Usage = "digest"   // sign any digest: opt-in, "signs anything"
 )
 
 // Usages lists the known usages.
-var Usages = []Usage{SSH, Artifact, Digest}
+var Usages = []Usage{SSH, SSHCA, SSHHost, Artifact, Digest}
 
 // ParseUsage accepts exactly the texts of [Usages]. Its error wraps [ErrUsage].
 func ParseUsage(s string) (Usage, error) {
@@ -52,4 +54,4 @@ func UsageOfLabel(label []byte) (u Usage, ok bool) {
 
 // Supervised says whether a key of this usage is confirmed by a person at each
 // use, and its PIN never remembered, unless it was created unattended.
-func (u Usage) Supervised() bool { return u != SSH }
+func (u Usage) Supervised() bool { return u != SSH && u != SSHHost }

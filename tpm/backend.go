@@ -129,7 +129,7 @@ func (b *Backend) Create(ctx context.Context, s key.Spec) (key.Signer, error) {
 	if err := k.fill(file); err != nil {
 		return nil, fmt.Errorf("create key %q: %w", s.Name, err)
 	}
-	k.object.parent = o.parent
+	k.object.parent, k.info.Parent = o.parent, formatName(o.parent)
 	k.info.Comment = s.Comment
 	if s.Comment == "" {
 		k.info.Comment = s.Name

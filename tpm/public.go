@@ -70,6 +70,8 @@ func ecKey(id tpm2.TPMECCCurve, point *tpm2.TPMSECCPoint) (crypto.PublicKey, err
 		curve = elliptic.P256()
 	case tpm2.TPMECCNistP384:
 		curve = elliptic.P384()
+	case tpm2.TPMECCNistP521:
+		curve = elliptic.P521()
 	default:
 		return nil, fmt.Errorf("curve %#x: %w", uint16(id), key.ErrUnsupported)
 	}
@@ -123,18 +125,18 @@ func template(alg key.Algorithm, usage key.Usage, pin bool) tpm2.TPMTPublic {
 
 // parameters leave the scheme open, so that one key serves all hashes.
 func parameters(alg key.Algorithm) tpm2.TPMUPublicParms {
-	switch alg {
-	case key.RSA2048, key.RSA3072:
-		bits := tpm2.TPMKeyBits(2048)
-		if alg == key.RSA3072 {
-			bits = 3072
-		}
+	if bits, isRSA := rsaSizes[alg]; isRSA {
 		return tpm2.NewTPMUPublicParms(tpm2.TPMAlgRSA, &tpm2.TPMSRSAParms{KeyBits: bits})
-	case key.P384:
-		return tpm2.NewTPMUPublicParms(tpm2.TPMAlgECC, &tpm2.TPMSECCParms{CurveID: tpm2.TPMECCNistP384})
 	}
-	return tpm2.NewTPMUPublicParms(tpm2.TPMAlgECC, &tpm2.TPMSECCParms{CurveID: tpm2.TPMECCNistP256})
+	return tpm2.NewTPMUPublicParms(tpm2.TPMAlgECC, &tpm2.TPMSECCParms{CurveID: curves[alg]})
 }
+
+var (
+	rsaSizes = map[key.Algorithm]tpm2.TPMKeyBits{key.RSA2048: 2048, key.RSA3072: 3072, key.RSA4096: 4096}
+	curves   = map[key.Algorithm]tpm2.TPMECCCurve{
+		key.P256: tpm2.TPMECCNistP256, key.P384: tpm2.TPMECCNistP384, key.P521: tpm2.TPMECCNistP521,
+	}
+)
 
 // matches says whether public is what the TPM may make from t: the same but for
 // the key itself.

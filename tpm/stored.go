@@ -97,6 +97,9 @@ func (k *storedKey) fill(file *keyFile) error {
 	in.Usage = usage
 	// A file that does not say whether the key has an auth value: ask for one.
 	in.Policy.PIN = file.emptyAuth == nil || !*file.emptyAuth
+	a := public.ObjectAttributes
+	in.Policy.Uncounted = a.NoDA
+	in.Imported = !a.FixedTPM || !a.FixedParent || !a.SensitiveDataOrigin
 	name, err := tpm2.ObjectName(public)
 	if err != nil {
 		return err
@@ -138,7 +141,7 @@ func (k *storedKey) addRecord(data []byte) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", recordSuffix, err)
 	}
-	k.object.parent = parent
+	k.object.parent, k.info.Parent = parent, r.ParentName
 	k.info.Created, k.info.Policy.Unattended = r.Created, r.Unattended
 	return nil
 }

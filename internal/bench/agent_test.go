@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"net"
@@ -10,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-tpm/tpm2"
-	"github.com/google/go-tpm/tpm2/transport"
 	"golang.org/x/crypto/ssh"
 	sshagent "golang.org/x/crypto/ssh/agent"
 
@@ -41,7 +38,7 @@ func TestAgent(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newSetting(t, c.alg)
 			ours := func() float64 { return s.signatures(t, c.clients) }
-			raw := func() float64 { return s.rawSignatures(t, c.alg) }
+			raw := func() float64 { return rawSignatures(t, s.device, c.alg, nil) }
 			value, ratio := inTurns(ours, raw)
 			printFigure(name, value, "signatures/s", "TPM2_Sign on a loaded key", ratio)
 		})
@@ -81,7 +78,7 @@ func newSetting(t *testing.T, alg key.Algorithm) *setting {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := agent.NewServer(agent.Config{Keys: ring, PINs: pins, Device: device.String(), Audit: audit, Log: log})
+	server := agent.NewServer(agent.Config{Keys: ring, PINs: pins, Audit: audit, Log: log})
 	s := &setting{device: device, socket: filepath.Join(dir, "run", "ssh.sock")}
 	listener, err := sockets.Listen(s.socket)
 	if err != nil {
@@ -136,61 +133,4 @@ func (s *setting) signatures(t *testing.T, clients int) float64 {
 		total += n
 	}
 	return float64(total) / took
-}
-
-// rawSignatures counts bare TPM2_Sign commands per second.
-func (s *setting) rawSignatures(t *testing.T, alg key.Algorithm) float64 {
-	var perSecond float64
-	err := s.device.Do(t.Context(), func(chip transport.TPM) error {
-		k, err := rawKey(chip, alg)
-		if err != nil {
-			return err
-		}
-		defer tpm2.FlushContext{FlushHandle: k.Handle}.Execute(chip)
-		scheme := tpm2.TPMAlgECDSA
-		if alg.RSA() {
-			scheme = tpm2.TPMAlgRSASSA
-		}
-		digest := make([]byte, 32)
-		rand.Read(digest)
-		count, start := 0, time.Now()
-		for ; time.Since(start) < signingTime; count++ {
-			sign := tpm2.Sign{
-				KeyHandle:  k,
-				Digest:     tpm2.TPM2BDigest{Buffer: digest},
-				InScheme:   tpm2.TPMTSigScheme{Scheme: scheme, Details: tpm2.NewTPMUSigScheme(scheme, &tpm2.TPMSSchemeHash{HashAlg: tpm2.TPMAlgSHA256})},
-				Validation: tpm2.TPMTTKHashCheck{Tag: tpm2.TPMSTHashCheck, Hierarchy: tpm2.TPMRHNull},
-			}
-			if _, err := sign.Execute(chip); err != nil {
-				return err
-			}
-		}
-		perSecond = float64(count) / time.Since(start).Seconds()
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return perSecond
-}
-
-// rawKey makes a signing key that is loaded at once.
-func rawKey(chip transport.TPM, alg key.Algorithm) (tpm2.AuthHandle, error) {
-	template := tpm2.TPMTPublic{
-		Type:    tpm2.TPMAlgECC,
-		NameAlg: tpm2.TPMAlgSHA256,
-		ObjectAttributes: tpm2.TPMAObject{
-			FixedTPM: true, FixedParent: true, SensitiveDataOrigin: true, UserWithAuth: true, SignEncrypt: true, NoDA: true,
-		},
-		Parameters: tpm2.NewTPMUPublicParms(tpm2.TPMAlgECC, &tpm2.TPMSECCParms{CurveID: tpm2.TPMECCNistP256}),
-	}
-	if alg.RSA() {
-		template.Type = tpm2.TPMAlgRSA
-		template.Parameters = tpm2.NewTPMUPublicParms(tpm2.TPMAlgRSA, &tpm2.TPMSRSAParms{KeyBits: 2048})
-	}
-	made, err := tpm2.CreatePrimary{PrimaryHandle: tpm2.TPMRHOwner, InPublic: tpm2.New2B(template)}.Execute(chip)
-	if err != nil {
-		return tpm2.AuthHandle{}, err
-	}
-	return tpm2.AuthHandle{Handle: made.ObjectHandle, Name: made.Name, Auth: tpm2.PasswordAuth(nil)}, nil
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -89,7 +90,10 @@ type keyJSON struct {
 	Usage       key.Usage     `json:"usage"`
 	Algorithm   key.Algorithm `json:"algorithm"`
 	PIN         bool          `json:"pin"`
+	Uncounted   bool          `json:"uncounted"` // the device does not count wrong PINs
 	Unattended  bool          `json:"unattended"`
+	Imported    bool          `json:"imported"`         // copies may exist outside the device
+	Parent      string        `json:"parent,omitempty"` // Name of the storage key that it is bound to
 	Comment     string        `json:"comment"`
 	Created     string        `json:"created,omitempty"` // RFC 3339
 	PublicKey   string        `json:"public_key"`        // OpenSSH
@@ -106,16 +110,33 @@ func newKeyJSON(in key.Info) (keyJSON, error) {
 	}
 	return keyJSON{
 		Name: in.Ref.Name, Backend: in.Ref.Backend, ID: in.ID, Fingerprint: sshwire.Fingerprint(blob),
-		Usage: in.Usage, Algorithm: in.Algorithm, PIN: in.Policy.PIN, Unattended: in.Policy.Unattended,
+		Usage: in.Usage, Algorithm: in.Algorithm, PIN: in.Policy.PIN, Uncounted: in.Policy.Uncounted,
+		Unattended: in.Policy.Unattended, Imported: in.Imported, Parent: in.Parent,
 		Comment: in.Comment, Created: timeText(in), PublicKey: line,
 	}, nil
 }
 
+// usageText is the usage, and what a person must not miss about the key.
 func usageText(in key.Info) string {
+	var remarks []string
 	if in.Policy.Unattended {
-		return string(in.Usage) + " (unattended)"
+		remarks = append(remarks, "unattended")
 	}
-	return string(in.Usage)
+	if in.Imported {
+		remarks = append(remarks, "imported")
+	}
+	if len(remarks) == 0 {
+		return string(in.Usage)
+	}
+	return fmt.Sprintf("%s (%s)", in.Usage, strings.Join(remarks, ", "))
+}
+
+// pinText says whether a key has a PIN, and whether it can be guessed.
+func pinText(p key.Policy) string {
+	if p.PIN && p.Uncounted {
+		return "yes, wrong ones are not counted"
+	}
+	return yesNo(p.PIN)
 }
 
 func yesNo(b bool) string {

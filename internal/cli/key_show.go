@@ -34,7 +34,9 @@ func (a *app) keyShow() *cobra.Command {
 				{"name", in.Ref.String()},
 				{"usage", usageText(in)},
 				{"algorithm", string(in.Algorithm)},
-				{"PIN", yesNo(in.Policy.PIN)},
+				{"PIN", pinText(in.Policy)},
+				{"made in the device", yesNo(!in.Imported)},
+				{"bound to", orNot(in.Parent)},
 				{"created", orUnknown(shown.Created)},
 				{"comment", in.Comment},
 				{"id", string(in.ID)},
@@ -53,6 +55,13 @@ func timeText(in key.Info) string {
 		return ""
 	}
 	return in.Created.UTC().Format(time.RFC3339)
+}
+
+func orNot(s string) string {
+	if s == "" {
+		return "not known"
+	}
+	return "storage key " + s
 }
 
 func orUnknown(s string) string {

@@ -84,12 +84,16 @@ func New(o Options) (*Daemon, error) {
 	}
 	d := &Daemon{ring: key.NewRing(backend), device: device, audit: audit}
 	d.server = agent.NewServer(agent.Config{
-		Keys: d.ring, PINs: pins, Rules: rules(c), Device: device.String(),
-		DeviceStatus: func(ctx context.Context) (any, error) { return device.Status(ctx) },
-		Audit:        audit, Log: o.Log,
+		Keys: d.ring, PINs: pins, Rules: rules(c), Device: servedDevice{device}, Audit: audit, Log: o.Log,
 	})
 	return d, nil
 }
+
+// servedDevice is the TPM in the agent's terms.
+type servedDevice struct{ *tpm.Device }
+
+// Status implements [agent.Device].
+func (d servedDevice) Status(ctx context.Context) (any, error) { return d.Device.Status(ctx) }
 
 // Client speaks to the agent inside this process; see [agent.InProcess].
 func (d *Daemon) Client() *agent.Client { return agent.InProcess(d.server) }

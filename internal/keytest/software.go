@@ -47,10 +47,14 @@ func Generate(ctx context.Context, s key.Spec, auth key.AuthFunc) (*Software, er
 		k.signer, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	case key.P384:
 		k.signer, err = ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	case key.P521:
+		k.signer, err = ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
 	case key.RSA2048:
 		k.signer, err = rsa.GenerateKey(rand.Reader, 2048)
-	default:
+	case key.RSA3072:
 		k.signer, err = rsa.GenerateKey(rand.Reader, 3072)
+	default:
+		k.signer, err = rsa.GenerateKey(rand.Reader, 4096)
 	}
 	if err != nil {
 		return nil, err
