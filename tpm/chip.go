@@ -18,8 +18,8 @@ import (
 )
 
 // chip is the state of a device: the connection and everything that lives in the
-// TPM for us. One goroutine owns it, so handles never leave it and nothing here
-// needs a lock.
+// TPM for us. One goroutine at a time has it, so handles never leave it and nothing
+// here needs a lock.
 type chip struct {
 	target  target
 	lockDir string

@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/go-tpm/tpm2/transport"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/key"
@@ -36,24 +39,17 @@ type Options struct {
 // first use and again after the connection was lost.
 type Device struct {
 	target target
-	chip   *chip // only serve's goroutine touches it
+	chip   *chip // only who has the turn touches it
 
-	jobs    chan job
-	closing context.Context // ends with Close
+	turn    *semaphore.Weighted // one; given in the order of asking
+	waiting atomic.Int32        // for the turn
+	closing context.Context     // ends with Close
 	stop    context.CancelFunc
 	cut     context.CancelFunc // ends the command in hand
-	closed  chan error         // the goroutine's last word
 	once    sync.Once
 	err     error // of closing
 
 	patience, giveUp time.Duration // of Close
-}
-
-// job is a closure for the goroutine that owns the TPM.
-type job struct {
-	ctx  context.Context
-	do   func(*chip) error
-	done chan<- error
 }
 
 // errClosed is the answer to everything after Close.
@@ -79,10 +75,9 @@ func NewDevice(o Options) (*Device, error) {
 	inHand, cut := context.WithCancel(context.Background())
 	d := &Device{
 		target: t, chip: newChip(t, o, closing, inHand),
-		jobs: make(chan job), closing: closing, stop: stop, cut: cut, closed: make(chan error, 1),
+		turn: semaphore.NewWeighted(1), closing: closing, stop: stop, cut: cut,
 		patience: limits.TPMClose, giveUp: limits.TPMGiveUp,
 	}
-	go d.serve()
 	return d, nil
 }
 
@@ -114,8 +109,10 @@ func (d *Device) Close() error {
 	d.once.Do(func() {
 		d.stop()
 		defer time.AfterFunc(d.patience, d.cut).Stop()
+		closed := make(chan error, 1)
+		go func() { closed <- d.shut() }()
 		select {
-		case d.err = <-d.closed:
+		case d.err = <-closed:
 		case <-time.After(d.patience + d.giveUp):
 			d.err = fmt.Errorf("close TPM %s: what is in hand does not end", d.target)
 		}
@@ -123,34 +120,56 @@ func (d *Device) Close() error {
 	return d.err
 }
 
-// run queues f and waits until it returns. The channel has no buffer: its
-// waiting senders are the queue, served in the order of their arrival.
+// shut waits for its turn, closes the chip and keeps the turn for ever.
+func (d *Device) shut() error {
+	if err := d.turn.Acquire(context.Background(), 1); err != nil {
+		return err
+	}
+	d.chip.ctx, d.chip.closing = context.Background(), context.Background()
+	return d.chip.guard((*chip).close)
+}
+
+// run waits for its turn and runs f, in the caller's goroutine: another one would
+// cost a switch there and one back.
 func (d *Device) run(ctx context.Context, f func(*chip) error) error {
+	if err := d.take(ctx); err != nil {
+		return err
+	}
+	defer d.pass()
+	d.chip.ctx = ctx
+	return explainLost(d.chip.guard(f))
+}
+
+// take waits for the turn, until ctx ends or the device is closed.
+func (d *Device) take(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	done := make(chan error, 1)
-	select {
-	case d.jobs <- job{ctx, f, done}:
-		return <-done
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-d.closing.Done():
+	if !d.turn.TryAcquire(1) {
+		d.waiting.Add(1)
+		defer d.waiting.Add(-1)
+		either, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(d.closing, cancel)()
+		if d.turn.Acquire(either, 1) != nil {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			return errClosed
+		}
+	}
+	if d.closing.Err() != nil {
+		d.turn.Release(1)
 		return errClosed
 	}
+	return nil
 }
 
-// serve is the goroutine that owns the TPM.
-func (d *Device) serve() {
-	for {
-		select {
-		case j := <-d.jobs:
-			d.chip.ctx = j.ctx
-			j.done <- explainLost(d.chip.guard(j.do))
-		case <-d.closing.Done():
-			d.chip.ctx, d.chip.closing = context.Background(), context.Background()
-			d.closed <- d.chip.guard((*chip).close)
-			return
-		}
+// pass gives the turn to the next one and lets it run at once: the TPM must not
+// idle while this goroutine deals with its answer.
+func (d *Device) pass() {
+	d.turn.Release(1)
+	if d.waiting.Load() > 0 {
+		runtime.Gosched()
 	}
 }

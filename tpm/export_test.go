@@ -26,6 +26,9 @@ func (d *Device) SetCloseLimits(patience, giveUp time.Duration) {
 // Closing ends when Close has begun.
 func (d *Device) Closing() context.Context { return d.closing }
 
+// Waiting is how many wait for their turn.
+func (d *Device) Waiting() int { return int(d.waiting.Load()) }
+
 // StorageTemplate is the template of the storage primary.
 func StorageTemplate() tpm2.TPMTPublic { return storageTemplate() }
 
