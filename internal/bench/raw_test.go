@@ -1,0 +1,114 @@
+package bench
+
+import (
+	"crypto/rand"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-tpm/tpm2"
+	"github.com/google/go-tpm/tpm2/transport"
+
+	"github.com/sealsmith/sealsmith/key"
+	"github.com/sealsmith/sealsmith/tpm"
+)
+
+// rawSignatures counts TPM2_Sign commands per second as go-tpm sends them, with a
+// loaded key in a session that is kept: salted to the storage primary, with the
+// first parameter encrypted, as ours is. They cross the device's own connection.
+func rawSignatures(t *testing.T, d *tpm.Device, alg key.Algorithm, pin []byte) (perSecond float64) {
+	t.Helper()
+	err := d.Do(t.Context(), func(chip transport.TPM) error {
+		return withRawSession(chip, pin, func(session tpm2.Session) error {
+			made, err := tpm2.CreatePrimary{
+				PrimaryHandle: tpm2.TPMRHOwner, InPublic: tpm2.New2B(rawTemplate(alg)), InSensitive: rawSensitive(pin),
+			}.Execute(chip)
+			if err != nil {
+				return err
+			}
+			k := tpm2.AuthHandle{Handle: made.ObjectHandle, Name: made.Name, Auth: session}
+			perSecond, err = perSecondOf(func() error { return rawSign(chip, k, alg) })
+			return errors.Join(err, flush(chip, k.Handle))
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return perSecond
+}
+
+// perSecondOf counts calls during the signing time.
+func perSecondOf(f func() error) (float64, error) {
+	count, start := 0, time.Now()
+	for ; time.Since(start) < signingTime; count++ {
+		if err := f(); err != nil {
+			return 0, err
+		}
+	}
+	return float64(count) / time.Since(start).Seconds(), nil
+}
+
+// rawSign makes one signature of a random digest's kind.
+func rawSign(chip transport.TPM, k tpm2.AuthHandle, alg key.Algorithm) error {
+	scheme := tpm2.TPMAlgECDSA
+	if alg.RSA() {
+		scheme = tpm2.TPMAlgRSASSA
+	}
+	digest := make([]byte, 32)
+	rand.Read(digest)
+	_, err := tpm2.Sign{
+		KeyHandle:  k,
+		Digest:     tpm2.TPM2BDigest{Buffer: digest},
+		InScheme:   tpm2.TPMTSigScheme{Scheme: scheme, Details: tpm2.NewTPMUSigScheme(scheme, &tpm2.TPMSSchemeHash{HashAlg: tpm2.TPMAlgSHA256})},
+		Validation: tpm2.TPMTTKHashCheck{Tag: tpm2.TPMSTHashCheck, Hierarchy: tpm2.TPMRHNull},
+	}.Execute(chip)
+	return err
+}
+
+// withRawSession lends a session of go-tpm's that knows the PIN.
+func withRawSession(chip transport.TPM, pin []byte, use func(tpm2.Session) error) error {
+	parent, err := rawParent(chip)
+	if err != nil {
+		return err
+	}
+	public, err := parent.OutPublic.Contents()
+	if err != nil {
+		return err
+	}
+	session, end, err := tpm2.HMACSession(chip, tpm2.TPMAlgSHA256, 16, tpm2.Auth(pin),
+		tpm2.Salted(parent.ObjectHandle, *public), tpm2.AESEncryption(128, tpm2.EncryptIn))
+	if err := errors.Join(err, flush(chip, parent.ObjectHandle)); err != nil {
+		return err
+	}
+	return errors.Join(use(session), end())
+}
+
+func rawParent(chip transport.TPM) (*tpm2.CreatePrimaryResponse, error) {
+	return tpm2.CreatePrimary{PrimaryHandle: tpm2.TPMRHOwner, InPublic: tpm2.New2B(tpm2.ECCSRKTemplate)}.Execute(chip)
+}
+
+func rawSensitive(pin []byte) tpm2.TPM2BSensitiveCreate {
+	return tpm2.TPM2BSensitiveCreate{Sensitive: &tpm2.TPMSSensitiveCreate{UserAuth: tpm2.TPM2BAuth{Buffer: pin}}}
+}
+
+func flush(chip transport.TPM, h tpm2.TPMHandle) error {
+	_, err := tpm2.FlushContext{FlushHandle: h}.Execute(chip)
+	return err
+}
+
+// rawTemplate is that of a key that signs.
+func rawTemplate(alg key.Algorithm) tpm2.TPMTPublic {
+	template := tpm2.TPMTPublic{
+		Type:    tpm2.TPMAlgECC,
+		NameAlg: tpm2.TPMAlgSHA256,
+		ObjectAttributes: tpm2.TPMAObject{
+			FixedTPM: true, FixedParent: true, SensitiveDataOrigin: true, UserWithAuth: true, SignEncrypt: true, NoDA: true,
+		},
+		Parameters: tpm2.NewTPMUPublicParms(tpm2.TPMAlgECC, &tpm2.TPMSECCParms{CurveID: tpm2.TPMECCNistP256}),
+	}
+	if alg.RSA() {
+		template.Type = tpm2.TPMAlgRSA
+		template.Parameters = tpm2.NewTPMUPublicParms(tpm2.TPMAlgRSA, &tpm2.TPMSRSAParms{KeyBits: 2048})
+	}
+	return template
+}
