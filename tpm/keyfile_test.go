@@ -5,7 +5,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/rsa"
 	"encoding/pem"
 	"os"
 	"strings"
@@ -23,38 +22,41 @@ import (
 
 var exported = cmp.AllowUnexported(keyFile{})
 
+var ellipticCurves = map[key.Algorithm]elliptic.Curve{
+	key.P256: elliptic.P256(), key.P384: elliptic.P384(), key.P521: elliptic.P521(),
+}
+
+// point is a public key as a TPM writes it.
+func point(t testing.TB, k *ecdsa.PublicKey) *tpm2.TPMSECCPoint {
+	t.Helper()
+	encoded, err := k.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	half := (len(encoded) - 1) / 2
+	return &tpm2.TPMSECCPoint{
+		X: tpm2.TPM2BECCParameter{Buffer: encoded[1 : 1+half]},
+		Y: tpm2.TPM2BECCParameter{Buffer: encoded[1+half:]},
+	}
+}
+
 // sample makes a key file's content for a key made in software.
 func sample(t testing.TB, alg key.Algorithm) *keyFile {
 	t.Helper()
 	public := template(alg, key.SSH, false)
-	if alg.RSA() {
-		bits := 2048
-		if alg == key.RSA3072 {
-			bits = 3072
-		}
-		k, err := rsa.GenerateKey(rand.Reader, bits)
-		if err != nil {
-			t.Fatal(err)
-		}
-		public.Unique = tpm2.NewTPMUPublicID(tpm2.TPMAlgRSA, &tpm2.TPM2BPublicKeyRSA{Buffer: k.N.Bytes()})
+	if bits, isRSA := rsaSizes[alg]; isRSA {
+		// Odd and of full length is all that is asked of a modulus here, and
+		// to search for primes takes seconds.
+		modulus := make([]byte, bits/8)
+		rand.Read(modulus)
+		modulus[0], modulus[len(modulus)-1] = modulus[0]|0x80, modulus[len(modulus)-1]|1
+		public.Unique = tpm2.NewTPMUPublicID(tpm2.TPMAlgRSA, &tpm2.TPM2BPublicKeyRSA{Buffer: modulus})
 	} else {
-		curve := elliptic.P256()
-		if alg == key.P384 {
-			curve = elliptic.P384()
-		}
-		k, err := ecdsa.GenerateKey(curve, rand.Reader)
+		k, err := ecdsa.GenerateKey(ellipticCurves[alg], rand.Reader)
 		if err != nil {
 			t.Fatal(err)
 		}
-		encoded, err := k.PublicKey.Bytes()
-		if err != nil {
-			t.Fatal(err)
-		}
-		half := (len(encoded) - 1) / 2
-		public.Unique = tpm2.NewTPMUPublicID(tpm2.TPMAlgECC, &tpm2.TPMSECCPoint{
-			X: tpm2.TPM2BECCParameter{Buffer: encoded[1 : 1+half]},
-			Y: tpm2.TPM2BECCParameter{Buffer: encoded[1+half:]},
-		})
+		public.Unique = tpm2.NewTPMUPublicID(tpm2.TPMAlgECC, point(t, &k.PublicKey))
 	}
 	yes := true
 	return &keyFile{
@@ -137,6 +139,25 @@ func TestPublicKeyOfEveryAlgorithm(t *testing.T) {
 		if k.info.Algorithm != alg || k.info.Usage != key.SSH || k.info.Policy.PIN || k.unfit != nil {
 			t.Errorf("%s: %+v, %v", alg, k.info, k.unfit)
 		}
+	}
+}
+
+// TestCoordinateWithoutItsZeros: some TPMs leave leading zeros out.
+func TestCoordinateWithoutItsZeros(t *testing.T) {
+	for {
+		k, err := ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := point(t, &k.PublicKey)
+		if p.X.Buffer[0] != 0 {
+			continue // one in two
+		}
+		p.X.Buffer = bytes.TrimLeft(p.X.Buffer, "\x00")
+		if got, err := ecKey(tpm2.TPMECCNistP521, p); err != nil || !k.PublicKey.Equal(got) {
+			t.Errorf("%v, %v", got, err)
+		}
+		return
 	}
 }
 

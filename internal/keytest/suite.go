@@ -10,9 +10,12 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 
+	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/key"
 )
 
@@ -27,20 +30,27 @@ type CreatorDeleter interface {
 type Options struct {
 	// Usage is that of the keys which sign; empty means [key.SSH].
 	Usage key.Usage
+	// Lacks are the algorithms that the device cannot make keys of.
+	Lacks []key.Algorithm
 }
 
 // suite is what the tests of one backend share.
 type suite struct {
 	usage key.Usage
+	lacks []key.Algorithm
 	open  func(t *testing.T, auth key.AuthFunc) CreatorDeleter
 }
 
 // TestBackend is what every backend must do, whatever its device. open makes a
 // fresh empty backend whose keys get their PIN from auth.
 func TestBackend(t *testing.T, o Options, open func(t *testing.T, auth key.AuthFunc) CreatorDeleter) {
-	s := suite{usage: cmp.Or(o.Usage, key.SSH), open: open}
+	s := suite{usage: cmp.Or(o.Usage, key.SSH), lacks: o.Lacks, open: open}
 	for _, alg := range key.Algorithms {
-		t.Run("signs/"+string(alg), func(t *testing.T) { s.testSigns(t, alg) })
+		if slices.Contains(o.Lacks, alg) {
+			t.Run("lacks/"+string(alg), func(t *testing.T) { s.testLacks(t, alg) })
+		} else {
+			t.Run("signs/"+string(alg), func(t *testing.T) { s.testSigns(t, alg) })
+		}
 	}
 	t.Run("lists every usage", s.testUsages)
 	t.Run("name is taken", s.testExists)
@@ -72,6 +82,25 @@ func (s suite) testSigns(t *testing.T, alg key.Algorithm) {
 	signs(t, k)
 	if again := Only(t, b); again.Info().ID != k.Info().ID {
 		t.Fatalf("listed as %s, created as %s", again.Info().ID, k.Info().ID)
+	}
+}
+
+// testLacks: what the device cannot make is refused before anything is written,
+// and the hint names what it can make.
+func (s suite) testLacks(t *testing.T, alg key.Algorithm) {
+	b := s.open(t, nil)
+	_, err := b.Create(t.Context(), s.spec(alg))
+	if !errors.Is(err, key.ErrUnsupported) {
+		t.Fatalf("create: %v; want ErrUnsupported", err)
+	}
+	hints := strings.Fields(strings.Join(hint.Of(err), " "))
+	for _, other := range key.Algorithms {
+		if slices.Contains(hints, string(other)) == slices.Contains(s.lacks, other) {
+			t.Errorf("hints %q are wrong about %s", hints, other)
+		}
+	}
+	for k, err := range b.Keys(t.Context()) {
+		t.Errorf("listed: %v, %v", k, err)
 	}
 }
 
@@ -210,30 +239,29 @@ func Only(t *testing.T, b key.Backend) key.Signer {
 	return found[0]
 }
 
-// signs signs with every hash that the key's algorithm allows and checks the
-// signatures in software.
+// signs signs with every hash and scheme that the key's algorithm allows and
+// checks the signatures in software.
 func signs(t *testing.T, s key.Signer) {
 	t.Helper()
-	hashes := []crypto.Hash{s.Info().Algorithm.Hash()}
-	var opts []crypto.SignerOpts
-	if s.Info().Algorithm.RSA() {
-		hashes = []crypto.Hash{crypto.SHA256, crypto.SHA512}
-		opts = append(opts, &rsa.PSSOptions{Hash: crypto.SHA256, SaltLength: rsa.PSSSaltLengthEqualsHash})
-	}
-	for _, h := range hashes {
-		opts = append(opts, h)
-	}
-	for _, o := range opts {
-		h := o.HashFunc().New()
-		h.Write([]byte("message"))
-		digest := h.Sum(nil)
-		sig, err := s.SignContext(t.Context(), digest, o)
-		if err != nil {
-			t.Fatalf("sign with %v: %v", o, err)
+	for _, hash := range []crypto.Hash{crypto.SHA256, crypto.SHA384, crypto.SHA512} {
+		signsWith(t, s, hash)
+		if s.Info().Algorithm.RSA() {
+			signsWith(t, s, &rsa.PSSOptions{Hash: hash, SaltLength: rsa.PSSSaltLengthEqualsHash})
 		}
-		if !Verifies(s.Public(), o, digest, sig) {
-			t.Fatalf("signature with %v does not verify", o)
-		}
+	}
+}
+
+func signsWith(t *testing.T, s key.Signer, opts crypto.SignerOpts) {
+	t.Helper()
+	h := opts.HashFunc().New()
+	h.Write([]byte("message"))
+	digest := h.Sum(nil)
+	sig, err := s.SignContext(t.Context(), digest, opts)
+	if err != nil {
+		t.Fatalf("sign with %+v: %v", opts, err)
+	}
+	if !Verifies(s.Public(), opts, digest, sig) {
+		t.Fatalf("signature with %+v does not verify", opts)
 	}
 }
 
