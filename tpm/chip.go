@@ -1,6 +1,7 @@
 package tpm
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -42,11 +43,16 @@ type chip struct {
 
 var _ transport.TPM = (*chip)(nil)
 
-// loadedKey is a key in a slot of the TPM.
+// loadedKey is a key in a slot of the TPM. A slot keeps the PIN that the key had
+// when it was loaded, so the private area says which one this is.
 type loadedKey struct {
-	name   string // its Name: what HMACs are computed over
-	handle tpm2.TPMHandle
+	name    string // its Name: what HMACs are computed over
+	private []byte // of the object
+	handle  tpm2.TPMHandle
 }
+
+// is says whether this is the object, with its PIN of now.
+func (k loadedKey) is(o *object) bool { return k.name == o.name && bytes.Equal(k.private, o.private) }
 
 func newChip(t target, o Options, closing, cut context.Context) *chip {
 	return &chip{

@@ -25,7 +25,7 @@ const foreignHint = "a TPM key works only in the TPM that made it, and only unti
 // session too: keys are loaded in it, and both are flushed together. The handle
 // is good until the next call.
 func (c *chip) load(o *object) (tpm2.TPMHandle, error) {
-	i := slices.IndexFunc(c.keys, func(k loadedKey) bool { return k.name == o.name })
+	i := slices.IndexFunc(c.keys, func(k loadedKey) bool { return k.is(o) })
 	if i >= 0 {
 		k := c.keys[i]
 		c.keys = append(slices.Delete(c.keys, i, i+1), k)
@@ -49,7 +49,7 @@ func (c *chip) load(o *object) (tpm2.TPMHandle, error) {
 		if err != nil {
 			return err
 		}
-		k = loadedKey{o.name, rsp.ObjectHandle}
+		k = loadedKey{o.name, o.private, rsp.ObjectHandle}
 		return nil
 	})
 	if err != nil {
