@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"unicode"
-	"unicode/utf8"
 )
 
 // attribute is AttributeTypeAndValue; the name of its list tells encoding/asn1
@@ -38,11 +37,9 @@ var attributeNames = map[string]string{
 // pkix.Name.String is not used: it regroups the attributes and its rules are
 // those of a library, not of a document.
 func dnString(der []byte) (string, error) {
-	var rdns []attributeSET
-	if rest, err := asn1.Unmarshal(der, &rdns); err != nil {
-		return "", fmt.Errorf("distinguished name: %w", err)
-	} else if len(rest) > 0 {
-		return "", fmt.Errorf("distinguished name: %d bytes after it", len(rest))
+	rdns, err := parseName(der)
+	if err != nil {
+		return "", err
 	}
 	parts := make([]string, len(rdns))
 	for i, rdn := range rdns {
@@ -57,11 +54,8 @@ func dnString(der []byte) (string, error) {
 
 func attributeString(a attribute) string {
 	name, short := attributeNames[a.Type.String()]
-	if short && a.Value.Class == asn1.ClassUniversal && utf8.Valid(a.Value.Bytes) {
-		switch a.Value.Tag {
-		case asn1.TagUTF8String, asn1.TagPrintableString, asn1.TagIA5String, asn1.TagNumericString:
-			return name + "=" + escapeDN(string(a.Value.Bytes))
-		}
+	if text, ok := directoryText(a.Value); ok && short {
+		return name + "=" + escapeDN(text)
 	}
 	if !short {
 		name = a.Type.String()

@@ -5,7 +5,8 @@
 // A [Catalog] lists where each certificate is published and the digests it must
 // have. A [Fetcher] gets the certificates from a [Store] or from the vendors,
 // [Vet] judges them, [Build] makes a [Bundle] of them, and [Release] does all of
-// it. [Parse] reads a bundle back. The formats are in docs/spec.
+// it. [Parse] reads a bundle back. The formats are in docs/spec. [Anchors] are what
+bundles are for: they verify EK certificates.
 //
 // # Trust
 //
@@ -16,6 +17,10 @@
 // digests match. It costs at most 64 KiB of memory a request and a bounded time.
 // A store is checked in the same way, so who can write to it can only make a
 // build fail. Bundles and checksum files are parsed whole, against the one
-// encoding they can have. Nothing here checks signatures: who can replace a
+// encoding they can have. Their signatures are not checked here: who can replace a
 // bundle and its checksums is found out by package verify.
+//
+// An EK certificate, and the certificates that come with it, are hostile too. They
+// can cost a bounded number of signature checks. Who can add a root to the files
+// that [ParseAnchors] is given can vouch for any key.
 package bundle

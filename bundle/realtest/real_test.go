@@ -14,12 +14,15 @@ package realtest
 import (
 	"bytes"
 	"crypto/sha256"
+	"crypto/x509"
+	"encoding/asn1"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -131,5 +134,48 @@ func TestBothFormatsAreReadBack(t *testing.T) {
 				t.Errorf("%s: %s: %d certificates, or other bytes", format, out.Files[i].Name, len(b.Certificates()))
 			}
 		}
+	}
+}
+
+// TestChains: each of the vendors' CAs chains to a published root. No EK
+// certificate is at hand, so the CA's stands for one: it is changed where it says
+// what it is for, not where it was signed.
+func TestChains(t *testing.T) {
+	out := build(t, options(t))
+	anchors, err := bundle.ParseAnchors(out.Files[0].Data, out.Files[1].Data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plainRoots, plainOthers := x509.NewCertPool(), x509.NewCertPool()
+	plainRoots.AppendCertsFromPEM(out.Files[0].Data)
+	plainOthers.AppendCertsFromPEM(out.Files[1].Data)
+	intermediates, err := bundle.Parse(out.Files[1].Data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := time.Date(2026, 4, 11, 0, 0, 0, 0, time.UTC)
+	lengths, plain := map[int]int{}, 0
+	for _, ca := range intermediates.Certificates() {
+		if _, err := ca.X509.Verify(x509.VerifyOptions{
+			Roots: plainRoots, Intermediates: plainOthers, CurrentTime: at, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
+		}); err == nil {
+			plain++
+		}
+		leaf := *ca.X509
+		leaf.IsCA, leaf.KeyUsage = false, x509.KeyUsageKeyAgreement
+		leaf.UnknownExtKeyUsage = []asn1.ObjectIdentifier{{2, 23, 133, 8, 1}}
+		found, err := anchors.VerifyEK(&leaf, nil, at)
+		if err != nil {
+			t.Errorf("%s %q: %v", ca.Vendor, ca.Name, err)
+			continue
+		}
+		lengths[len(found.Certificates)]++
+	}
+	if diff := cmp.Diff(map[int]int{2: 137, 3: 6}, lengths); diff != "" {
+		t.Errorf("chains by length: %s", diff)
+	}
+	// The others have an issuer whose name is encoded in another way.
+	if plain != 139 {
+		t.Errorf("crypto/x509 alone finds the chains of %d, of 139 before", plain)
 	}
 }

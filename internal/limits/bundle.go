@@ -48,3 +48,19 @@ const (
 	// BundleHeader bounds the headers of an answer.
 	BundleHeader = 32 << 10
 )
+
+// How an EK certificate's chain is looked for. Some of the certificates come from
+// who wants to be believed.
+const (
+	// BundleChain is the most certificates in a chain, with the EK's and the
+	// root's; the longest known chain has four.
+	BundleChain = 8
+	// BundleChecks is how many signatures are checked in search of one chain. An
+	// honest search needs a few more than the chain has links, because CAs share
+	// names.
+	BundleChecks = 64
+	// BundleRSABits is the largest RSA key whose signatures are checked, as in
+	// crypto/tls: the work grows with the square, and a certificate has room for
+	// half a million bits.
+	BundleRSABits = 8192
+)

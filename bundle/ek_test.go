@@ -1,0 +1,399 @@
+package bundle
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"errors"
+	"math/big"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+type change = func(*x509.Certificate)
+
+// wantReason fails unless err refuses for the reason, in a line that can be shown.
+func wantReason(t *testing.T, err error, want EKReason, text string) {
+	t.Helper()
+	refused, ok := errors.AsType[*EKError](err)
+	if !ok || refused.Reason != want || !strings.Contains(refused.Text, text) {
+		t.Errorf("%v; want %s: %q", err, want, text)
+	}
+	if err != nil {
+		if problem := checkPrintable(err.Error()); problem != nil {
+			t.Errorf("%q: %v", err, problem)
+		}
+	}
+}
+
+func TestVerifyEK(t *testing.T) {
+	root := newRoot(t, "Root")
+	ca := root.newCA(t, "CA")
+	leaf := ca.newEK(t)
+	for name, try := range map[string]func() (*EKChain, error){
+		"intermediate pinned":  func() (*EKChain, error) { return anchorsOf(t, root.cert, ca.cert).VerifyEK(leaf, nil, ekTime) },
+		"intermediate in hand": func() (*EKChain, error) { return verifyUnder(t, root, leaf, ca.cert) },
+		"other way round, twice": func() (*EKChain, error) {
+			return anchorsOf(t, ca.cert, root.cert, ca.cert, root.cert).VerifyEK(leaf, nil, ekTime)
+		},
+		"with rubbish": func() (*EKChain, error) {
+			return verifyUnder(t, root, leaf, nil, newRoot(t, "CA").cert, leaf, root.cert, ca.cert)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			found, err := try()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := found.Certificates; len(got) != 3 || !got[0].Equal(leaf) || !got[1].Equal(ca.cert) || !got[2].Equal(root.cert) {
+				t.Errorf("chain of %d certificates", len(got))
+			}
+			if found.Manufacturer != "id:49465800" || found.Vendor != "IFX" || found.Model != "SLB 9670" || found.Version != "id:0D0B" {
+				t.Errorf("TPM %q %q %q %q", found.Manufacturer, found.Vendor, found.Model, found.Version)
+			}
+			if !bytes.Equal(found.Certificates[1].RawSubject, ca.cert.RawSubject) {
+				t.Error("the result has a canonical name")
+			}
+		})
+	}
+}
+
+func verifyUnder(t *testing.T, root *authority, leaf *x509.Certificate, extra ...*x509.Certificate) (*EKChain, error) {
+	t.Helper()
+	return anchorsOf(t, root.cert).VerifyEK(leaf, extra, ekTime)
+}
+
+// TestEKsThatKeepPartOfTheProfile are accepted.
+func TestEKsThatKeepPartOfTheProfile(t *testing.T) {
+	root := newRoot(t, "Root")
+	multi := pkix.RDNSequence{{
+		{Type: oidTPMVersion, Value: "id:0001"}, {Type: oidTPMModel, Value: "x"}, {Type: oidTPMManufacturer, Value: "id:00001014"},
+	}}
+	for name, changed := range map[string]change{
+		"usage of the other kind of key": func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageKeyEncipherment },
+		"no extended usage":              func(c *x509.Certificate) { c.UnknownExtKeyUsage = nil },
+		"no attributes":                  func(c *x509.Certificate) { c.ExtraExtensions = nil },
+		"one RDN, software TPM":          func(c *x509.Certificate) { c.ExtraExtensions = []pkix.Extension{sanOf(t, multi)} },
+		"never expires":                  func(c *x509.Certificate) { c.NotAfter = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC) },
+	} {
+		if _, err := verifyUnder(t, root, root.newEK(t, changed)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestLeafRefused(t *testing.T) {
+	root := newRoot(t, "Root")
+	attributes := func(values ...string) change {
+		return func(c *x509.Certificate) { c.ExtraExtensions = []pkix.Extension{san(t, values...)} }
+	}
+	sanValue := func(der []byte) change {
+		return func(c *x509.Certificate) {
+			c.ExtraExtensions = []pkix.Extension{{Id: oidSubjectAltName, Critical: true, Value: der}}
+		}
+	}
+	good := san(t, "id:49465800", "m", "v").Value
+	for _, c := range []struct {
+		name    string
+		changed change
+		reason  EKReason
+		text    string
+	}{
+		{"CA", func(c *x509.Certificate) { c.IsCA = true }, NotAnEK, "that of a CA"},
+		{"signing key", func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageDigitalSignature }, NotAnEK, "decrypts"},
+		{"no usage", func(c *x509.Certificate) { c.KeyUsage = 0 }, NotAnEK, "decrypts"},
+		{"server", func(c *x509.Certificate) {
+			c.UnknownExtKeyUsage, c.ExtKeyUsage = nil, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+		}, NotAnEK, "other usages"},
+		{"any usage", func(c *x509.Certificate) {
+			c.UnknownExtKeyUsage, c.ExtKeyUsage = nil, []x509.ExtKeyUsage{x509.ExtKeyUsageAny}
+		}, NotAnEK, "other usages"},
+		{"nothing says EK", func(c *x509.Certificate) { c.UnknownExtKeyUsage, c.ExtraExtensions = nil, nil }, NotAnEK, "neither"},
+		{"unknown critical extension", func(c *x509.Certificate) {
+			c.ExtraExtensions = append(c.ExtraExtensions, pkix.Extension{Id: asn1.ObjectIdentifier{1, 2, 3}, Critical: true, Value: []byte{5, 0}})
+		}, UnknownCriticalExtension, "1.2.3"},
+		{"expired", func(c *x509.Certificate) { c.NotAfter = ekTime.Add(-time.Second) }, Expired, "2026-04-10T23:59:59Z"},
+		{"not yet valid", func(c *x509.Certificate) { c.NotBefore = ekTime.Add(time.Second) }, NotYetValid, "2026-04-11T00:00:01Z"},
+		{"SAN: no model", attributes("id:49465800"), Malformed, "model"},
+		{"SAN: no version", attributes("id:49465800", "m"), Malformed, "version"},
+		{"SAN: twice", attributes("id:49465800", "m", "v", "id:53544D20"), Malformed, "manufacturer"},
+		{"SAN: manufacturer", attributes("Infineon", "m", "v"), Malformed, `"Infineon" is not`},
+		{"SAN: short manufacturer", attributes("id:494658", "m", "v"), Malformed, `"id:494658" is not`},
+		{"SAN: line feed", attributes("id:49465800", "m\n", "v"), Malformed, "model"},
+		{"SAN: long", attributes("id:49465800", strings.Repeat("m", 501), "v"), Malformed, "model"},
+		{"SAN: number", func(c *x509.Certificate) {
+			c.ExtraExtensions = []pkix.Extension{sanOf(t, pkix.RDNSequence{
+				{{Type: oidTPMManufacturer, Value: "id:49465800"}}, {{Type: oidTPMModel, Value: 7}}, {{Type: oidTPMVersion, Value: "v"}},
+			})}
+		}, Malformed, "model"},
+		{"SAN: host name too", sanValue(sequenceOf(t, tagged(4, true, mustUnwrap(t, good)), tagged(2, false, []byte("h")))), Malformed, "not one directory name"},
+		{"SAN: other kind of name", sanValue(sequenceOf(t, tagged(8, false, []byte{0x2a, 3}))), Malformed, "not one directory name"},
+		{"SAN: bytes after the name", sanValue(sequenceOf(t, tagged(4, true, append(mustUnwrap(t, good), 5, 0)))), Malformed, "2 bytes after it"},
+		{"SAN: not a name", sanValue(sequenceOf(t, tagged(4, true, []byte{5, 0}))), Malformed, "distinguished name"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := verifyUnder(t, root, root.newEK(t, c.changed))
+			wantReason(t, err, c.reason, c.text)
+		})
+	}
+	t.Run("none", func(t *testing.T) {
+		_, err := verifyUnder(t, root, nil)
+		wantReason(t, err, Malformed, "none")
+	})
+	t.Run("no time", func(t *testing.T) {
+		_, err := anchorsOf(t, root.cert).VerifyEK(root.newEK(t), nil, time.Time{})
+		wantReason(t, err, NotYetValid, "")
+	})
+}
+
+// mustUnwrap takes the directory name out of a SAN.
+func mustUnwrap(t *testing.T, der []byte) []byte {
+	t.Helper()
+	var names []asn1.RawValue
+	if _, err := asn1.Unmarshal(der, &names); err != nil {
+		t.Fatal(err)
+	}
+	return names[0].Bytes
+}
+
+func TestKeysRefused(t *testing.T) {
+	t.Setenv("GODEBUG", "rsa1024min=0") // to make a weak key
+	root := newRoot(t, "Root")
+	weak, err := rsa.GenerateKey(rand.Reader, 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	small, err := ecdsa.GenerateKey(elliptic.P224(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf := root.newEK(t)
+	changed := func(key any) *x509.Certificate {
+		c := *leaf
+		c.PublicKey = key
+		return &c
+	}
+	huge := &rsa.PublicKey{N: new(big.Int).Lsh(big.NewInt(1), 8192), E: 65537}
+	for _, c := range []struct {
+		name   string
+		leaf   *x509.Certificate
+		reason EKReason
+		text   string
+	}{
+		{"RSA-1024", changed(&weak.PublicKey), WeakKey, "RSA key of 1024 bits"},
+		{"P-224", changed(&small.PublicKey), WeakKey, "elliptic-curve key of 224 bits"},
+		{"huge RSA", changed(huge), UnparsableKey, "8193 bits"},
+		{"not parsed, as RSA for OAEP only", changed(nil), UnparsableKey, "unknown kind"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := verifyUnder(t, root, c.leaf)
+			wantReason(t, err, c.reason, c.text)
+		})
+	}
+	t.Run("weak key of a CA", func(t *testing.T) {
+		ca := &authority{certify(t, root, weak, caTemplate("CA"), nil), weak}
+		_, err := verifyUnder(t, root, ca.newEK(t), ca.cert)
+		wantReason(t, err, WeakKey, `"CN=CA,`)
+	})
+}
+
+func TestChainRefused(t *testing.T) {
+	root := newRoot(t, "Root")
+	other := newRoot(t, "Root")
+	noID := func(c *x509.Certificate) { c.SubjectKeyId = []byte{1} } // the same for all: no help
+	blindRoot := newRoot(t, "Root", noID)
+	sameID := newRoot(t, "Root", noID)
+	critical := func(c *x509.Certificate) {
+		c.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 2, 3}, Critical: true, Value: []byte{5, 0}}}
+	}
+	flipped := root.newEK(t)
+	flipped.Signature = slices.Clone(flipped.Signature)
+	flipped.Signature[len(flipped.Signature)-1] ^= 1
+	sha1 := func(c *x509.Certificate) { c.SignatureAlgorithm = x509.ECDSAWithSHA1 }
+
+	for _, c := range []struct {
+		name   string
+		ca     *authority
+		leaf   func(ca *authority) *x509.Certificate
+		root   *authority
+		reason EKReason
+		text   string
+	}{
+		{"no CA", newRoot(t, "Nobody"), nil, root, IssuerMissing, `issued by "CN=Nobody,`},
+		{"CA of another root", newRoot(t, "Unknown").newCA(t, "CA"), nil, root, IssuerMissing, `issued by "CN=Unknown,`},
+		{"root of the same name", other.newCA(t, "CA"), nil, root, IssuerMissing, `issued by "CN=Root,`},
+		{"the same with its key identifier", sameID.newCA(t, "CA"), nil, blindRoot, BadSignature, "was not signed by the key"},
+		{"flipped", nil, func(*authority) *x509.Certificate { return flipped }, root, BadSignature, "was not signed by the key"},
+		{"SHA-1 on the EK's", nil, func(*authority) *x509.Certificate { return root.newEK(t, sha1) }, root, WeakSignature, "ECDSA-SHA1"},
+		{"SHA-1 on the CA's", root.newCA(t, "CA", sha1), nil, root, WeakSignature, "ECDSA-SHA1"},
+		{"CA expired", root.newCA(t, "CA", func(c *x509.Certificate) { c.NotAfter = ekTime.Add(-time.Second) }), nil, root, Expired, `"CN=CA,`},
+		{"CA not yet valid", root.newCA(t, "CA", func(c *x509.Certificate) { c.NotBefore = ekTime.Add(time.Second) }), nil, root, NotYetValid, `"CN=CA,`},
+		{"EK as CA", root.newCA(t, "CA", func(c *x509.Certificate) { c.IsCA = false }), nil, root, NotACA, "is not a CA certificate"},
+		{"CA without basic constraints", root.newCA(t, "CA", func(c *x509.Certificate) { c.IsCA, c.BasicConstraintsValid = false, false }), nil, root, NotACA, "is not a CA certificate"},
+		{"CA that signs no certificates", root.newCA(t, "CA", func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageCRLSign }), nil, root, NotACA, "may not sign"},
+		{"CA for servers", root.newCA(t, "CA", func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} }), nil, root, NotAnEK, "issues no EK"},
+		{"critical extension of the CA", root.newCA(t, "CA", critical), nil, root, UnknownCriticalExtension, "1.2.3"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			leaf, extra := (*x509.Certificate)(nil), []*x509.Certificate(nil)
+			if c.leaf != nil {
+				leaf = c.leaf(c.ca)
+			} else {
+				leaf, extra = c.ca.newEK(t), []*x509.Certificate{c.ca.cert}
+			}
+			_, err := verifyUnder(t, c.root, leaf, extra...)
+			wantReason(t, err, c.reason, c.text)
+		})
+	}
+}
+
+func TestLongChains(t *testing.T) {
+	root := newRoot(t, "Root")
+	var chain []*x509.Certificate
+	ca := root
+	for _, name := range []string{"1", "2", "3", "4", "5", "6"} {
+		ca = ca.newCA(t, name)
+		chain = append(chain, ca.cert)
+	}
+	if _, err := verifyUnder(t, root, ca.newEK(t), chain...); err != nil {
+		t.Errorf("8 certificates: %v", err)
+	}
+	ca = ca.newCA(t, "7")
+	_, err := verifyUnder(t, root, ca.newEK(t), append(chain, ca.cert)...)
+	wantReason(t, err, TooComplex, "more than 8 certificates")
+
+	limited := root.newCA(t, "A", func(c *x509.Certificate) { c.MaxPathLenZero = true })
+	below := limited.newCA(t, "B")
+	_, err = verifyUnder(t, root, below.newEK(t), limited.cert, below.cert)
+	wantReason(t, err, ConstraintBroken, "too many intermediates")
+}
+
+// TestRootsAreTheCallersWord: who signed a root, and with which hash, does not
+// matter; its validity does.
+func TestRootsAreTheCallersWord(t *testing.T) {
+	root := newRoot(t, "Root", func(c *x509.Certificate) { c.SignatureAlgorithm = x509.ECDSAWithSHA1 })
+	leaf := root.newEK(t)
+	if _, err := verifyUnder(t, root, leaf); err != nil {
+		t.Errorf("SHA-1 on the root: %v", err)
+	}
+	_, err := anchorsOf(t, root.cert).VerifyEK(leaf, nil, root.cert.NotAfter.Add(time.Second))
+	wantReason(t, err, Expired, "")
+
+	orphan := newRoot(t, "Never published").newCA(t, "Root without parent")
+	leaf = orphan.newEK(t)
+	_, err = anchorsOf(t, root.cert, orphan.cert).VerifyEK(leaf, nil, ekTime)
+	wantReason(t, err, IssuerMissing, "Never published")
+	file := mustBuild(t, []Certificate{{"AMD", "Root without parent", orphan.cert}}, header(Roots, Sealsmith)).Encode()
+	anchors, err := ParseAnchors(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found, err := anchors.VerifyEK(leaf, nil, ekTime); err != nil || len(found.Certificates) != 2 {
+		t.Errorf("root of a bundle: %v, %v", found, err)
+	}
+	_, err = ParseAnchors(mustBuild(t, []Certificate{{"AMD", "CA", newRoot(t, "CA").cert}}, header(Intermediates, Sealsmith)).Encode())
+	wantError(t, err, "no root certificate")
+}
+
+// TestReissuedCA: the same name and key in several certificates, of which one fits.
+func TestReissuedCA(t *testing.T) {
+	root, stranger := newRoot(t, "Root"), newRoot(t, "Stranger")
+	ca := root.newCA(t, "CA")
+	again := func(by *authority, changes ...change) *x509.Certificate {
+		return certify(t, by, ca.key, caTemplate("CA"), changes)
+	}
+	expired := again(root, func(c *x509.Certificate) { c.NotAfter = ekTime.Add(-time.Second) })
+	elsewhere := again(stranger)
+	leaf := ca.newEK(t)
+	found, err := verifyUnder(t, root, leaf, elsewhere, expired, ca.cert)
+	if err != nil || !found.Certificates[1].Equal(ca.cert) {
+		t.Errorf("%v, %v", found, err)
+	}
+	_, err = verifyUnder(t, root, leaf, elsewhere, expired)
+	wantReason(t, err, Expired, "")
+}
+
+func TestNameMismatch(t *testing.T) {
+	root := newRoot(t, "Root")
+	leaf := root.called(t, pkix.Name{CommonName: "Other"}.ToRDNSequence()).newEK(t)
+	_, err := verifyUnder(t, root, leaf)
+	wantReason(t, err, NameMismatch, `by the key of the certificate of "CN=Root,`)
+}
+
+// TestNamesByRFC5280: the CA is found under each spelling of its name.
+func TestNamesByRFC5280(t *testing.T) {
+	root := newRoot(t, "Root Ça 1")
+	if _, err := verifyUnder(t, root, root.called(t, rdnsOf("example,  INC.", " rOOT ça  1")).newEK(t)); err != nil {
+		t.Error(err)
+	}
+	_, err := verifyUnder(t, root, root.called(t, rdnsOf("Example, Inc.", "RootÇa 1")).newEK(t))
+	wantReason(t, err, NameMismatch, "")
+}
+
+func rdnsOf(organization, name string) pkix.RDNSequence {
+	return pkix.RDNSequence{
+		{{Type: asn1.ObjectIdentifier{2, 5, 4, 6}, Value: "de"}},
+		{{Type: asn1.ObjectIdentifier{2, 5, 4, 10}, Value: organization}},
+		{{Type: asn1.ObjectIdentifier{2, 5, 4, 3}, Value: name}},
+	}
+}
+
+// TestHostileIntermediates: what comes with the evidence bounds the work, and
+// neither hides an honest chain nor makes one.
+func TestHostileIntermediates(t *testing.T) {
+	root := newRoot(t, "Root")
+	ca := root.newCA(t, "CA")
+	leaf := ca.newEK(t)
+	honest := anchorsOf(t, root.cert, ca.cert)
+
+	a := newRoot(t, "CA")
+	b := a.newCA(t, "B")
+	circle := []*x509.Certificate{b.cert, certify(t, b, a.key, caTemplate("CA"), nil), a.cert}
+	crowd := make([]*x509.Certificate, 5000)
+	for i := range crowd {
+		c := *a.cert // as good as a certificate of its own
+		c.Raw, c.SubjectKeyId = append(slices.Clone(c.Raw), byte(i), byte(i>>8)), nil
+		crowd[i] = &c
+	}
+	// Each is certified by each: more paths than anybody can walk.
+	tangle := make([]*x509.Certificate, 0, 12*12)
+	var tangled [12]*authority
+	for i := range tangled {
+		tangled[i] = newRoot(t, "T", func(c *x509.Certificate) { c.SubjectKeyId = []byte{1} })
+	}
+	for i := range tangled {
+		for k := range tangled {
+			tangle = append(tangle, certify(t, tangled[i], tangled[k].key, caTemplate("T"), []change{func(c *x509.Certificate) { c.SubjectKeyId = []byte{1} }}))
+		}
+	}
+	for _, c := range []struct {
+		name   string
+		leaf   *x509.Certificate
+		extra  []*x509.Certificate
+		reason EKReason
+	}{
+		{"circle", a.newEK(t), circle, IssuerMissing},
+		{"crowd that signed it", a.newEK(t), crowd, TooComplex},
+		{"crowd that signed nothing", leaf, crowd, TooComplex},
+		{"tangle", tangled[0].newEK(t), tangle, TooComplex},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			start := time.Now()
+			_, err := verifyUnder(t, root, c.leaf, c.extra...)
+			wantReason(t, err, c.reason, "")
+			if took := time.Since(start); took > 5*time.Second {
+				t.Errorf("took %v", took)
+			}
+			if _, err := honest.VerifyEK(leaf, c.extra, ekTime); err != nil {
+				t.Errorf("honest chain: %v", err)
+			}
+		})
+	}
+}
