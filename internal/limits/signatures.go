@@ -8,6 +8,26 @@ const (
 	// SSHNamespace is the longest SSHSIG namespace, in bytes. Namespaces are
 	// words or NAME@DOMAIN, and a domain has at most 253 bytes.
 	SSHNamespace = 255
+	// CertPrincipals is how many principals an SSH certificate may name, as in
+	// OpenSSH.
+	CertPrincipals = 256
+	// CertPrincipal is the longest principal, in bytes: a host name.
+	CertPrincipal = 255
+	// CertKeyID is the longest key id of an SSH certificate, in bytes: a line
+	// in sshd's log.
+	CertKeyID = 1024
+	// MinCertNonce and CertNonce bound the nonce of an SSH certificate, in
+	// bytes: PROTOCOL.certkeys says typically 16 or 32.
+	MinCertNonce = 16
+	CertNonce    = 64
+	// CertOptions and CertOptionText bound the critical options and extensions
+	// of an SSH certificate, in number and bytes: OpenSSH has ten, and a
+	// forced command may be long.
+	CertOptions    = 64
+	CertOptionText = 8 << 10
+	// CertTime is the last second of the year 9999, after which nobody can
+	// read dates.
+	CertTime = 253402300799
 	// AllowedSigners is the longest allowed signers or public key file:
 	// thousands of signers.
 	AllowedSigners = 1 << 20

@@ -66,6 +66,8 @@ func Algorithm(pub crypto.PublicKey, rsaHash crypto.Hash) (name string, hash cry
 			return ssh.KeyAlgoECDSA256, crypto.SHA256, nil
 		case 384:
 			return ssh.KeyAlgoECDSA384, crypto.SHA384, nil
+		case 521:
+			return ssh.KeyAlgoECDSA521, crypto.SHA512, nil
 		}
 	}
 	return "", 0, fmt.Errorf("no SSH signature algorithm for %T with %v", pub, rsaHash)

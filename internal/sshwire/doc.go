@@ -1,8 +1,10 @@
 // Package sshwire says what a blob is that somebody wants to have signed, and
 // puts keys and signatures into SSH's wire format.
 //
-// [Classify] recognises what an SSH client may have signed: a login
-// ([UserAuth]) and an SSHSIG file signature. Everything else is unrecognised.
+// [Classify] recognises what may be signed over the agent protocol: a login
+// ([UserAuth]), an SSHSIG file signature, the body of a certificate
+// ([ParseCertificate]), a proof of a host key ([HostKeyProof]) and, by its length
+// alone, a key exchange's hash. Everything else is unrecognised.
 // [Resembles] is its reverse for whole messages: it recognises, generously,
 // what must not be signed as one, because it means something elsewhere.
 //

@@ -16,8 +16,7 @@ import (
 // What a message must not be, beside the shapes of [Classify].
 const (
 	ShapeDSSE Shape = "dsse"
-	// ShapeOpenSSH is anything that begins with a name of OpenSSH's:
-	// certificates, proofs of host keys (hostkeys-prove-00@openssh.com).
+	// ShapeOpenSSH is anything else that begins with a name of OpenSSH's.
 	ShapeOpenSSH Shape = "openssh-object"
 	// ShapeX509 is what an issuer or applicant signs: the body of a
 	// certificate or certificate request.
@@ -33,6 +32,7 @@ const sshsigMagic = "SSHSIG"
 // Resembles says whether a message begins like, or parses as, something that a
 // signature would give a meaning of its own. It errs on the side of yes.
 func Resembles(message []byte) (Shape, bool) {
+	openSSH := resemblesOpenSSH(message)
 	switch {
 	case bytes.HasPrefix(message, []byte(sshsigMagic)):
 		return ShapeSSHSIG, true
@@ -40,8 +40,8 @@ func Resembles(message []byte) (Shape, bool) {
 		return ShapeDSSE, true
 	case resemblesUserAuth(message):
 		return ShapeUserAuth, true
-	case resemblesOpenSSH(message):
-		return ShapeOpenSSH, true
+	case openSSH != "":
+		return openSSH, true
 	case resemblesX509(message):
 		return ShapeX509, true
 	case resemblesNote(message):
@@ -68,9 +68,17 @@ func resemblesUserAuth(b []byte) bool {
 
 // resemblesOpenSSH looks at the first string. All of OpenSSH's own objects begin
 // with a name in its domain.
-func resemblesOpenSSH(b []byte) bool {
-	name, _, ok := cutString(b)
-	return ok && bytes.HasSuffix(name, []byte("@openssh.com"))
+func resemblesOpenSSH(b []byte) Shape {
+	name, _, _ := cutString(b)
+	switch {
+	case bytes.HasSuffix(name, []byte(certificateMark)):
+		return ShapeCertificate
+	case string(name) == hostKeyProof:
+		return ShapeHostKeyProof
+	case bytes.HasSuffix(name, []byte("@openssh.com")):
+		return ShapeOpenSSH
+	}
+	return ""
 }
 
 // resemblesX509 looks for one DER sequence that begins as RFC 5280, section 4.1

@@ -40,10 +40,12 @@ func login(change func(*UserAuth)) []byte {
 	return u.Marshal()
 }
 
-func fileSignature(t testing.TB) []byte {
+func fileSignature(t testing.TB) []byte { return fileSignatureFor(t, "git") }
+
+func fileSignatureFor(t testing.TB, namespace string) []byte {
 	t.Helper()
 	digest := sha256.Sum256([]byte("file"))
-	b, err := sshsig.SignedData("git", "sha256", digest[:])
+	b, err := sshsig.SignedData(namespace, "sha256", digest[:])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,19 +74,36 @@ func TestClassify(t *testing.T) {
 		{"long session id", login(func(u *UserAuth) { u.SessionID = make([]byte, 129) }), ShapeUnrecognised, "session id of 129 bytes"},
 		{"trailing byte", append(login(nil), 0), ShapeUnrecognised, "malformed login"},
 		{"trailing byte, host-bound", append(bytes.Clone(hostBound), 0), ShapeUnrecognised, "malformed login"},
-		{"cut", login(nil)[:60], ShapeUnrecognised, "malformed login"},
+		{"cut", login(nil)[:100], ShapeUnrecognised, "malformed login"},
 		{"empty host key", append(bytes.Clone(hostBound[:len(hostBound)-4-len(testKey)]), 0, 0, 0, 0), ShapeUnrecognised, "host key"},
 		{"plain method with host key", bytes.Replace(hostBound, lengthPrefixed(methodHostBound), lengthPrefixed(methodPublicKey), 1), ShapeUnrecognised, "malformed login"},
 		{"other method", bytes.Replace(login(nil), lengthPrefixed(methodPublicKey), lengthPrefixed("hostbased"), 1), ShapeUnrecognised, `method "hostbased"`},
 		{"other service", bytes.Replace(login(nil), lengthPrefixed(service), lengthPrefixed("ssh-userauth"), 1), ShapeUnrecognised, `service "ssh-userauth"`},
-		{"other message", bytes.Replace(login(nil), []byte{50, 0, 0, 0, 3}, []byte{51, 0, 0, 0, 3}, 1), ShapeUnrecognised, "message 51"},
+		{"other message", bytes.Replace(login(nil), []byte{50, 0, 0, 0, 3}, []byte{51, 0, 0, 0, 3}, 1), ShapeUnrecognised, "nothing that SSH"},
 		{"no signature flag", bytes.Replace(login(nil), []byte("publickey\x01"), []byte("publickey\x00"), 1), ShapeUnrecognised, "malformed login"},
 		{"second spelling of true", flag, ShapeUnrecognised, "malformed login"},
 		{"SSHSIG with trailing byte", append(fileSignature(t), 0), ShapeUnrecognised, "malformed"},
 		{"SSHSIG alone", []byte("SSHSIG"), ShapeUnrecognised, "malformed"},
-		{"nothing", nil, ShapeUnrecognised, "neither"},
-		{"exchange hash", make([]byte, 32), ShapeUnrecognised, "neither"},
-		{"ssh-add -T", bytes.Repeat([]byte{0xa5}, 1024), ShapeUnrecognised, "neither"},
+		{"SSHSIG as long as SHA-512", fileSignatureFor(t, "file"), ShapeSSHSIG, ""},
+		{"SSHSIG cut to the length of SHA-384", fileSignature(t)[:48], ShapeUnrecognised, "malformed"},
+		{"certificate", certified(t, nil), ShapeCertificate, ""},
+		{"certificate with trailing byte", append(certified(t, nil), 0), ShapeUnrecognised, "malformed certificate"},
+		{"certificate by another authority", certified(t, func(c *ssh.Certificate) { c.SignatureKey = publicKey(t) }), ShapeUnrecognised, "another authority"},
+		{"host key proof", proof(nil), ShapeHostKeyProof, ""},
+		{"proof of another host key", proof(func(p *HostKeyProof) { p.HostKey = []byte("k") }), ShapeUnrecognised, "another host key"},
+		{"proof without session id", proof(func(p *HostKeyProof) { p.SessionID = nil }), ShapeUnrecognised, "session id of 0 bytes"},
+		{"proof with long session id", proof(func(p *HostKeyProof) { p.SessionID = make([]byte, 129) }), ShapeUnrecognised, "session id of 129 bytes"},
+		{"proof with trailing byte", append(proof(nil), 0), ShapeUnrecognised, "malformed host key proof"},
+		{"proof, cut", proof(nil)[:60], ShapeUnrecognised, "malformed host key proof"},
+		{"another object of OpenSSH's", append(lengthPrefixed("x@openssh.com"), "rest"...), ShapeUnrecognised, "nothing that SSH"},
+		{"SHA-256", make([]byte, 32), ShapeExchangeHash, ""},
+		{"SHA-384", make([]byte, 48), ShapeExchangeHash, ""},
+		{"SHA-512", make([]byte, 64), ShapeExchangeHash, ""},
+		{"SHA-1", make([]byte, 20), ShapeUnrecognised, "nothing that SSH"},
+		{"one byte more than SHA-256", make([]byte, 33), ShapeUnrecognised, "nothing that SSH"},
+		{"DSSE as long as a hash", []byte("DSSEv1 1 a 18 012345678901234567"), ShapeUnrecognised, "nothing that SSH"},
+		{"nothing", nil, ShapeUnrecognised, "nothing that SSH"},
+		{"ssh-add -T", bytes.Repeat([]byte{0xa5}, 1024), ShapeUnrecognised, "nothing that SSH"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := Classify(c.data, testKey, ssh.KeyAlgoECDSA256)
@@ -133,8 +152,9 @@ func TestResembles(t *testing.T) {
 		{"login with another key", login(func(u *UserAuth) { u.Key = []byte("k") }), ShapeUserAuth},
 		{"login with trailing data", append(login(nil), "more"...), ShapeUserAuth},
 		{"host-based login", bytes.Replace(login(nil), lengthPrefixed(methodPublicKey), lengthPrefixed("hostbased"), 1), ShapeUserAuth},
-		{"certificate", append(lengthPrefixed("ecdsa-sha2-nistp256-cert-v01@openssh.com"), "rest"...), ShapeOpenSSH},
-		{"host key proof", append(lengthPrefixed("hostkeys-prove-00@openssh.com"), "rest"...), ShapeOpenSSH},
+		{"certificate", append(lengthPrefixed("ecdsa-sha2-nistp256-cert-v01@openssh.com"), "rest"...), ShapeCertificate},
+		{"host key proof", append(lengthPrefixed("hostkeys-prove-00@openssh.com"), "rest"...), ShapeHostKeyProof},
+		{"another object of OpenSSH's", append(lengthPrefixed("x@openssh.com"), "rest"...), ShapeOpenSSH},
 		{"body of an X.509 certificate", certificate.RawTBSCertificate, ShapeX509},
 		{"body of a request", parsed.RawTBSCertificateRequest, ShapeX509},
 		{"signed note", []byte("text\n\n\u2014 example.com AAAAAAAA\n"), ShapeNote},
@@ -177,7 +197,11 @@ func TestBlob(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, pub := range []crypto.PublicKey{ec.Public(), r.Public()} {
+	large, err := ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pub := range []crypto.PublicKey{ec.Public(), large.Public(), r.Public()} {
 		blob, err := Blob(pub)
 		if err != nil {
 			t.Fatal(err)
@@ -208,11 +232,12 @@ func TestBlob(t *testing.T) {
 func TestEncodeSignature(t *testing.T) {
 	p256, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	p384, _ := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	p521, _ := ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
 	r, _ := rsa.GenerateKey(rand.Reader, 2048)
 	for _, c := range []struct {
 		signer crypto.Signer
 		hash   crypto.Hash
-	}{{p256, 0}, {p384, 0}, {r, crypto.SHA256}, {r, crypto.SHA512}} {
+	}{{p256, 0}, {p384, 0}, {p521, 0}, {r, crypto.SHA256}, {r, crypto.SHA512}} {
 		name, hash, err := Algorithm(c.signer.Public(), c.hash)
 		if err != nil {
 			t.Fatal(err)
@@ -248,40 +273,50 @@ func TestEncodeSignature(t *testing.T) {
 }
 
 // FuzzClassify checks that what is recognised re-encodes to itself, and that the
-// blob form of the agent would refuse it.
+// blob form of the agent would refuse it, but for a bare hash.
 func FuzzClassify(f *testing.F) {
 	f.Add(login(nil))
 	f.Add(login(func(u *UserAuth) { u.HostKey = testKey }))
 	f.Add(append(login(nil), 0))
 	f.Add(fileSignature(f))
 	f.Add([]byte("SSHSIG"))
+	f.Add(proof(nil))
+	f.Add(certified(f, nil))
+	f.Add(make([]byte, 48))
 	f.Add([]byte("a\n1\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		shape, resembles := Resembles(data)
-		u, err := ParseUserAuth(data)
-		if err == nil {
-			if !bytes.Equal(u.Marshal(), data) {
-				t.Fatalf("accepted %x, re-encoded %x", data, u.Marshal())
-			}
-			if !resembles || shape != ShapeUserAuth {
-				t.Fatalf("login %x resembles %q", data, shape)
-			}
-			got, err := Classify(data, u.Key, u.Algorithm)
-			if err != nil || got.Shape != ShapeUserAuth {
-				t.Fatalf("login %x classified as %q, %v", data, got.Shape, err)
-			}
-			return
+		key, algorithm := testKey, ssh.KeyAlgoECDSA256
+		if u, err := ParseUserAuth(data); err == nil {
+			key, algorithm = u.Key, u.Algorithm
 		}
-		got, err := Classify(data, testKey, ssh.KeyAlgoECDSA256)
-		if (err == nil) != (got.Shape == ShapeSSHSIG) {
+		got, err := Classify(data, key, algorithm)
+		if (err == nil) == (got.Shape == ShapeUnrecognised) {
 			t.Fatalf("%x classified as %q, %v", data, got.Shape, err)
 		}
-		if err != nil {
-			return
+		again := data
+		switch got.Shape {
+		case ShapeUserAuth:
+			again = got.UserAuth.Marshal()
+		case ShapeSSHSIG:
+			again, err = sshsig.SignedData(got.SSHSIG.Namespace, got.SSHSIG.Hash, got.SSHSIG.Digest)
+		case ShapeCertificate:
+			again = MarshalCertificate(got.Certificate)
+		case ShapeHostKeyProof:
+			var p *HostKeyProof
+			if p, err = ParseHostKeyProof(data); err == nil {
+				again = p.Marshal()
+			}
 		}
-		again, err := sshsig.SignedData(got.SSHSIG.Namespace, got.SSHSIG.Hash, got.SSHSIG.Digest)
-		if err != nil || !bytes.Equal(again, data) || shape != ShapeSSHSIG {
-			t.Fatalf("accepted %x, re-encoded %x, %v; resembles %q", data, again, err, shape)
+		if got.Shape != ShapeUnrecognised && (err != nil || !bytes.Equal(again, data)) {
+			t.Fatalf("accepted %x as %q, re-encoded %x, %v", data, got.Shape, again, err)
+		}
+		resembled, _ := Resembles(data)
+		if wanted := got.Shape; wanted != ShapeUnrecognised && wanted != ShapeExchangeHash && resembled != wanted {
+			t.Fatalf("%x is %q and resembles %q", data, wanted, resembled)
+		}
+		// The parsers alone must not accept more than Classify does.
+		if _, err := ParseUserAuth(data); err == nil && got.Shape != ShapeUserAuth {
+			t.Fatalf("login %x classified as %q", data, got.Shape)
 		}
 	})
 }
