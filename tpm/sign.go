@@ -21,42 +21,55 @@ var hashes = map[crypto.Hash]tpm2.TPMIAlgHash{
 	crypto.SHA512: tpm2.TPMAlgSHA512,
 }
 
-// scheme says what TPM2_Sign must do, and refuses a digest that does not fit.
-func scheme(alg key.Algorithm, digest []byte, opts crypto.SignerOpts) (tpm2.TPMTSigScheme, error) {
+// order is one signature to make, in the TPM's terms.
+type order struct {
+	digest []byte
+	hash   crypto.Hash
+	scheme tpm2.TPMAlgID
+}
+
+// newOrder says what TPM2_Sign must do, and refuses a digest that does not fit.
+func newOrder(alg key.Algorithm, digest []byte, opts crypto.SignerOpts) (order, error) {
 	if opts == nil || opts.HashFunc() == 0 {
-		return tpm2.TPMTSigScheme{}, fmt.Errorf("no hash was named: %w", key.ErrUsage)
+		return order{}, fmt.Errorf("no hash was named: %w", key.ErrUsage)
 	}
 	h := opts.HashFunc()
-	id, known := hashes[h]
-	if !known {
-		return tpm2.TPMTSigScheme{}, fmt.Errorf("hash %v: %w", h, key.ErrUnsupported)
+	if _, known := hashes[h]; !known {
+		return order{}, fmt.Errorf("hash %v: %w", h, key.ErrUnsupported)
 	}
 	if len(digest) != h.Size() {
-		return tpm2.TPMTSigScheme{}, fmt.Errorf("digest of %d bytes for %v: %w", len(digest), h, key.ErrUsage)
+		return order{}, fmt.Errorf("digest of %d bytes for %v: %w", len(digest), h, key.ErrUsage)
 	}
 	pss, isPSS := opts.(*rsa.PSSOptions)
 	switch {
 	case !alg.RSA() && isPSS:
-		return tpm2.TPMTSigScheme{}, fmt.Errorf("RSA-PSS with a key of %s: %w", alg, key.ErrUsage)
+		return order{}, fmt.Errorf("RSA-PSS with a key of %s: %w", alg, key.ErrUsage)
 	case !alg.RSA():
-		return newScheme(tpm2.TPMAlgECDSA, id), nil
+		digest, h = cutDigest(alg, digest, h)
+		return order{digest, h, tpm2.TPMAlgECDSA}, nil
 	case !isPSS:
-		return newScheme(tpm2.TPMAlgRSASSA, id), nil
+		return order{digest, h, tpm2.TPMAlgRSASSA}, nil
 	}
 	// The TPM chooses the salt's length, see checkPSS.
 	if s := pss.SaltLength; s != rsa.PSSSaltLengthAuto && s != rsa.PSSSaltLengthEqualsHash && s != h.Size() {
-		return tpm2.TPMTSigScheme{}, fmt.Errorf("PSS salt of %d bytes: %w", s, key.ErrUnsupported)
+		return order{}, fmt.Errorf("PSS salt of %d bytes: %w", s, key.ErrUnsupported)
 	}
-	return newScheme(tpm2.TPMAlgRSAPSS, id), nil
+	return order{digest, h, tpm2.TPMAlgRSAPSS}, nil
 }
 
-func newScheme(alg tpm2.TPMAlgID, hash tpm2.TPMIAlgHash) tpm2.TPMTSigScheme {
-	return tpm2.TPMTSigScheme{Scheme: alg, Details: tpm2.NewTPMUSigScheme(alg, &tpm2.TPMSSchemeHash{HashAlg: hash})}
+// cutDigest shortens a digest to the bits that ECDSA uses: the leftmost ones, as
+// many as the curve's order has (FIPS 186-5, section 6.4.1). The signature is the
+// same, and the TPM needs no longer hash than the curve's own.
+func cutDigest(alg key.Algorithm, digest []byte, h crypto.Hash) ([]byte, crypto.Hash) {
+	if own := alg.Hash(); own.Size() < h.Size() {
+		return digest[:own.Size()], own
+	}
+	return digest, h
 }
 
 // sign makes one signature; in the steady state it is one command. auth is the
 // PIN, or nil.
-func (c *chip) sign(o *object, digest []byte, s tpm2.TPMTSigScheme, auth []byte) (*tpm2.TPMTSignature, error) {
+func (c *chip) sign(o *object, w order, auth []byte) (*tpm2.TPMTSignature, error) {
 	var signature *tpm2.TPMTSignature
 	err := c.attempt(auth == nil, func() error {
 		handle, err := c.load(o)
@@ -64,17 +77,9 @@ func (c *chip) sign(o *object, digest []byte, s tpm2.TPMTSigScheme, auth []byte)
 			return err
 		}
 		return c.session.with(auth, func() error {
-			rsp, err := execute(c, tpm2.Sign{
-				KeyHandle: tpm2.AuthHandle{Handle: handle, Name: tpm2.TPM2BName{Buffer: []byte(o.name)}, Auth: c.session},
-				Digest:    tpm2.TPM2BDigest{Buffer: digest},
-				InScheme:  s,
-				// A ticket is for restricted keys only.
-				Validation: tpm2.TPMTTKHashCheck{Tag: tpm2.TPMSTHashCheck, Hierarchy: tpm2.TPMRHNull},
-			})
-			if err != nil {
+			if signature, err = c.signHere(handle, o, w); err != nil {
 				return c.explainAuth(err, auth)
 			}
-			signature = &rsp.Signature
 			return nil
 		})
 	})
