@@ -147,8 +147,11 @@ func (b *Backend) generate(ctx context.Context, s key.Spec) (*object, error) {
 	var made *object
 	generate := func(pin []byte) error {
 		return b.device.run(ctx, func(c *chip) error {
-			err := c.attempt(true, func() (err error) {
-				made, err = c.create(template(s.Algorithm, s.Usage, pin != nil), pin)
+			err := c.attempt(true, func() error {
+				t, err := c.newTemplate(s, pin != nil)
+				if err == nil {
+					made, err = c.create(t, pin)
+				}
 				return err
 			})
 			return c.explain(err)

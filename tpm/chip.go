@@ -3,6 +3,7 @@ package tpm
 import (
 	"bytes"
 	"context"
+	"crypto"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -37,8 +38,11 @@ type chip struct {
 	link    *link           // nil: not open, and then nothing below is set
 
 	session *session
-	keys    []loadedKey // the one used last is the last
-	primary []byte      // the Name of the storage primary, once it was checked
+	keys    []loadedKey   // the one used last is the last
+	primary []byte        // the Name of the storage primary, once it was checked
+	hashes  []crypto.Hash // those of ours that the TPM has; nil: not asked yet
+
+	barred map[string]bool // Names of parents that have a password; kept when the link is lost
 }
 
 var _ transport.TPM = (*chip)(nil)
@@ -312,7 +316,7 @@ func (c *chip) lose(err error) error {
 // drop closes the connection and forgets everything that lived in it.
 func (c *chip) drop() error {
 	l := c.link
-	c.link, c.session, c.keys, c.primary = nil, nil, nil, nil
+	c.link, c.session, c.keys, c.primary, c.hashes = nil, nil, nil, nil, nil
 	if l == nil {
 		return nil
 	}

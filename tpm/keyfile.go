@@ -17,10 +17,6 @@ import (
 // pemLabel is the PEM type of a TSS2 key file.
 const pemLabel = "TSS2 PRIVATE KEY"
 
-// ownerHierarchy is the parent of keys under the storage primary
-// (TPM_RH_OWNER).
-const ownerHierarchy = 0x40000001
-
 // The types of key files.
 var (
 	oidLoadable   = asn1.ObjectIdentifier{2, 23, 133, 10, 1, 3}

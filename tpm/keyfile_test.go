@@ -183,7 +183,6 @@ func TestForeignKeyFile(t *testing.T) {
 }
 
 func TestKeysWeCannotUse(t *testing.T) {
-	yes := true
 	change := func(f func(*tpm2.TPMTPublic)) func(*keyFile) {
 		return func(k *keyFile) {
 			public, err := parsePublic(k.public)
@@ -195,13 +194,14 @@ func TestKeysWeCannotUse(t *testing.T) {
 		}
 	}
 	for name, c := range map[string]func(*keyFile){
-		"importable":     func(k *keyFile) { k.kind = oidImportable },
-		"sealed":         func(k *keyFile) { k.kind = oidSealed },
-		"RSA parent":     func(k *keyFile) { k.rsaParent = &yes },
-		"another parent": func(k *keyFile) { k.parent = 0x4000000B },
-		"policy":         change(func(p *tpm2.TPMTPublic) { p.ObjectAttributes.UserWithAuth = false }),
-		"restricted":     change(func(p *tpm2.TPMTPublic) { p.ObjectAttributes.Restricted = true }),
-		"decrypts":       change(func(p *tpm2.TPMTPublic) { p.ObjectAttributes.SignEncrypt = false }),
+		"importable":       func(k *keyFile) { k.kind = oidImportable },
+		"sealed":           func(k *keyFile) { k.kind = oidSealed },
+		"transient parent": func(k *keyFile) { k.parent = 0x80000001 },
+		"lockout parent":   func(k *keyFile) { k.parent = 0x4000000A },
+		"no parent":        func(k *keyFile) { k.parent = 0 },
+		"policy":           change(func(p *tpm2.TPMTPublic) { p.ObjectAttributes.UserWithAuth = false }),
+		"restricted":       change(func(p *tpm2.TPMTPublic) { p.ObjectAttributes.Restricted = true }),
+		"decrypts":         change(func(p *tpm2.TPMTPublic) { p.ObjectAttributes.SignEncrypt = false }),
 	} {
 		file := sample(t, key.P256)
 		c(file)

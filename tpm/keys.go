@@ -16,7 +16,8 @@ type object struct {
 	name    string // its Name, computed from the public area
 	public  []byte // TPMT_PUBLIC
 	private []byte // content of TPM2B_PRIVATE
-	parent  []byte // Name of the storage primary that it was made under; nil: not known
+	under   parentRef
+	parent  []byte // Name of the key that it was made under; nil: not known
 }
 
 const foreignHint = "a TPM key works only in the TPM that made it, and only until that TPM is cleared"
@@ -32,38 +33,54 @@ func (c *chip) load(o *object) (tpm2.TPMHandle, error) {
 		return k.handle, nil
 	}
 	c.makeRoom()
-	var k loadedKey
-	err := c.withParent(func(p parent) error {
-		if o.parent != nil && string(o.parent) != string(p.name.Buffer) {
-			return hint.Wrap(fmt.Errorf("key was made under storage primary %x, this TPM has %x: %w",
-				o.parent, p.name.Buffer, key.ErrForeign), foreignHint)
-		}
-		rsp, err := execute(c, tpm2.Load{
-			ParentHandle: tpm2.AuthHandle{Handle: p.handle, Name: p.name, Auth: c.session},
-			InPrivate:    tpm2.TPM2BPrivate{Buffer: o.private},
-			InPublic:     tpm2.BytesAs2B[tpm2.TPMTPublic](o.public),
-		})
-		if errors.Is(err, tpm2.TPMRCIntegrity) {
-			return hint.Wrap(fmt.Errorf("%w: %w", err, key.ErrForeign), foreignHint)
-		}
-		if err != nil {
-			return err
-		}
-		k = loadedKey{o.name, o.private, rsp.ObjectHandle}
-		return nil
+	var handle tpm2.TPMHandle
+	err := c.withParentOf(o, func(p parent) (err error) {
+		handle, err = c.loadUnder(p, o)
+		return err
 	})
 	if err != nil {
 		return 0, fmt.Errorf("load key: %w", err)
 	}
-	c.keys = append(c.keys, k)
-	return k.handle, nil
+	c.keys = append(c.keys, loadedKey{o.name, o.private, handle})
+	return handle, nil
+}
+
+// loadUnder loads a key into a slot that is free.
+func (c *chip) loadUnder(p parent, o *object) (tpm2.TPMHandle, error) {
+	if o.parent != nil && string(o.parent) != string(p.name.Buffer) {
+		return 0, hint.Wrap(fmt.Errorf("key was made under %x, %v of this TPM is %x: %w",
+			o.parent, o.under, p.name.Buffer, key.ErrForeign), foreignHint)
+	}
+	rsp, err := execute(c, tpm2.Load{
+		ParentHandle: tpm2.AuthHandle{Handle: p.handle, Name: p.name, Auth: c.session},
+		InPrivate:    tpm2.TPM2BPrivate{Buffer: o.private},
+		InPublic:     tpm2.BytesAs2B[tpm2.TPMTPublic](o.public),
+	})
+	if err != nil {
+		return 0, c.explainLoad(o, p, err)
+	}
+	return rsp.ObjectHandle, nil
+}
+
+// unload gives back the slot of a key, if it has one.
+func (c *chip) unload(o *object) {
+	if i := slices.IndexFunc(c.keys, func(k loadedKey) bool { return k.is(o) }); i >= 0 {
+		c.evict(i)
+	}
+}
+
+// evict unloads one of the loaded keys. It is forgotten first: when the
+// connection is lost, all are.
+func (c *chip) evict(i int) {
+	k := c.keys[i]
+	c.keys = slices.Delete(c.keys, i, i+1)
+	c.flush(k.handle)
 }
 
 // makeRoom unloads the keys that were used longest ago until one more fits.
 func (c *chip) makeRoom() {
 	for len(c.keys) >= c.target.slots() {
-		c.flush(c.keys[0].handle)
-		c.keys = slices.Delete(c.keys, 0, 1)
+		c.evict(0)
 	}
 }
 
@@ -94,7 +111,7 @@ func (c *chip) create(t tpm2.TPMTPublic, pin []byte) (*object, error) {
 		if err != nil {
 			return err
 		}
-		o = &object{string(name.Buffer), rsp.OutPublic.Bytes(), rsp.OutPrivate.Buffer, p.name.Buffer}
+		o = &object{name: string(name.Buffer), public: rsp.OutPublic.Bytes(), private: rsp.OutPrivate.Buffer, parent: p.name.Buffer}
 		return nil
 	})
 	return o, err

@@ -86,6 +86,9 @@ func (c *chip) loadParent() (parent, error) {
 		return parent{}, fmt.Errorf("create storage primary: %w", err)
 	}
 	p, err := newParent(rsp.ObjectHandle, rsp.OutPublic)
+	if err == nil && !matches(&p.public, storageTemplate()) {
+		err = errors.New("the TPM made another key than it was asked for")
+	}
 	if err != nil {
 		c.flush(rsp.ObjectHandle)
 		return parent{}, fmt.Errorf("storage primary: %w", err)
@@ -99,9 +102,6 @@ func newParent(handle tpm2.TPMHandle, area tpm2.TPM2BPublic) (parent, error) {
 	public, err := parsePublic(area.Bytes())
 	if err != nil {
 		return parent{}, err
-	}
-	if !matches(public, storageTemplate()) {
-		return parent{}, errors.New("public area is not that of a storage primary")
 	}
 	name, err := tpm2.ObjectName(public)
 	if err != nil {

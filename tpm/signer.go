@@ -39,14 +39,14 @@ func (s *signer) SignContext(ctx context.Context, digest []byte, opts crypto.Sig
 	if s.key.unfit != nil {
 		return nil, s.key.unfit
 	}
-	how, err := scheme(s.key.info.Algorithm, digest, opts)
+	wanted, err := newOrder(s.key.info.Algorithm, digest, opts)
 	if err != nil {
 		return nil, err
 	}
 	var answer *tpm2.TPMTSignature
 	use := func(pin []byte) error {
 		return s.run(ctx, func(c *chip) (err error) {
-			answer, err = c.sign(s.key.object, digest, how, pin)
+			answer, err = c.sign(s.key.object, wanted, pin)
 			return err
 		})
 	}

@@ -105,7 +105,9 @@ func (k *storedKey) fill(file *keyFile) error {
 		return err
 	}
 	k.object = &object{name: string(name.Buffer), public: file.public, private: file.private}
-	k.unfit = file.fit(public)
+	if k.unfit = file.fit(public); k.unfit == nil {
+		k.object.under, k.unfit = newParentRef(file)
+	}
 	return nil
 }
 
@@ -114,10 +116,10 @@ func (f *keyFile) fit(public *tpm2.TPMTPublic) error {
 	a := public.ObjectAttributes
 	why := ""
 	switch {
-	case !f.kind.Equal(oidLoadable) && !f.kind.Equal(oidOld):
+	case f.kind.Equal(oidSealed):
+		why = "it holds sealed data, not a key"
+	case f.kind.Equal(oidImportable):
 		why = "it must be imported first"
-	case f.parent != ownerHierarchy || f.rsaParent != nil && *f.rsaParent:
-		why = "its parent is not the ECC storage primary of the owner hierarchy"
 	case !a.SignEncrypt || a.Restricted:
 		why = "it is not made to sign"
 	case !a.UserWithAuth:

@@ -20,14 +20,16 @@ const (
 	Answer                 // do not carry it out; answer with Code
 	Garble                 // carry it out; flip a bit at the end of the answer
 	Wedge                  // never answer; the client must give up
+	Change                 // carry it out; answer what Edit makes of the answer
 )
 
 // Fault is one kind of trouble with some commands.
 type Fault struct {
 	On    tpm2.TPMCC // which commands; 0: any
 	Kind  Kind
-	Code  tpm2.TPMRC // of Answer
-	Times int        // how often; 0 means once
+	Code  tpm2.TPMRC                 // of Answer
+	Edit  func(answer []byte) []byte // of Change
+	Times int                        // how often; 0 means once
 }
 
 // Inject orders a fault. Faults come in the order in which they were ordered.
@@ -51,7 +53,7 @@ func (m *TPM) nextFault(code tpm2.TPMCC) *Fault {
 
 // executes says whether the TPM gets to see the command.
 func (f *Fault) executes() bool {
-	return f.Kind == FailAfter || f.Kind == Cut || f.Kind == Split || f.Kind == Garble
+	return f.Kind == FailAfter || f.Kind == Cut || f.Kind == Split || f.Kind == Garble || f.Kind == Change
 }
 
 // answer does what was ordered instead of passing the answer on.
@@ -74,6 +76,9 @@ func (f *Fault) answer(c net.Conn, answer []byte) (ok bool) {
 	case Garble:
 		answer[len(answer)-1] ^= 1
 		_, err := c.Write(answer)
+		return err == nil
+	case Change:
+		_, err := c.Write(f.Edit(answer))
 		return err == nil
 	case Wedge:
 		io.Copy(io.Discard, c) // until the client hangs up
