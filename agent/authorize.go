@@ -17,7 +17,9 @@ import (
 // have no form on a socket are not even listed there.
 var allowed = map[Socket]map[key.Usage][]Form{
 	SocketSSH: {
-		key.SSH: {FormUserAuth, FormSSHSIG},
+		key.SSH:     {FormUserAuth, FormSSHSIG},
+		key.SSHCA:   {FormCertificate},
+		key.SSHHost: {FormExchangeHash, FormHostKeyProof},
 	},
 	SocketControl: {
 		key.SSH:      {FormSSHSIG},
@@ -59,8 +61,12 @@ func (s *Server) authorize(ctx context.Context, r Request) error {
 	if r.Form == FormDSSE && r.PayloadType != provenance.PayloadType {
 		return refuse(fmt.Sprintf("payload type %.200q is not %s", r.PayloadType, provenance.PayloadType))
 	}
-	if r.Form == FormDSSE && (supervised(r.Key) || rule.Confirm) {
-		if err := showable(r.Statement); err != nil {
+	if r.Form == FormCertificate && len(r.Certificate.ValidPrincipals) == 0 {
+		return hint.Wrap(refuse("the certificate names no principal, so it may be good for every one"),
+			"name the users or hosts with: ssh-keygen -n")
+	}
+	if supervised(r.Key) || rule.Confirm {
+		if err := r.showable(); err != nil {
 			return err
 		}
 	}
@@ -79,8 +85,19 @@ func namespaceAllowed(u key.Usage, rule Rule, namespace string) bool {
 	return slices.Contains(namespaces[u], namespace) || u == key.Artifact && ownNamespace.MatchString(namespace)
 }
 
-// showable says whether a prompt can show all that a statement is about. A person
+// showable says whether a prompt can show all that the request is about. A person
 // must not say yes to what they cannot see.
+func (r Request) showable() error {
+	switch r.Form {
+	case FormDSSE:
+		return showable(r.Statement)
+	case FormCertificate:
+		return showableCertificate(r.Certificate)
+	}
+	return nil
+}
+
+// showable says whether a prompt can show all that a statement is about.
 func showable(s *provenance.Statement) error {
 	for i, subject := range s.Subject {
 		for algorithm := range subject.Digest {

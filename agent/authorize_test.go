@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/crypto/ssh"
 
 	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/internal/keytest"
@@ -20,22 +21,26 @@ import (
 // form. What is not listed is refused.
 func TestTable(t *testing.T) {
 	granted := map[string]bool{
-		"ssh ssh user-auth":       true,
-		"ssh ssh sshsig":          true,
-		"control ssh sshsig":      true,
-		"control artifact sshsig": true,
-		"control artifact dsse":   true,
-		"control artifact blob":   true,
-		"control digest digest":   true,
+		"ssh ssh user-auth":           true,
+		"ssh ssh sshsig":              true,
+		"ssh ssh-ca certificate":      true,
+		"ssh ssh-host exchange-hash":  true,
+		"ssh ssh-host host-key-proof": true,
+		"control ssh sshsig":          true,
+		"control artifact sshsig":     true,
+		"control artifact dsse":       true,
+		"control artifact blob":       true,
+		"control digest digest":       true,
 	}
 	h := start(t, nil)
 	seen := 0
 	for _, socket := range []Socket{SocketSSH, SocketControl} {
 		for _, usage := range key.Usages {
-			for _, form := range []Form{FormUserAuth, FormSSHSIG, FormDSSE, FormBlob, FormDigest, FormUnrecognised} {
+			for _, form := range []Form{FormUserAuth, FormSSHSIG, FormCertificate, FormExchangeHash, FormHostKeyProof, FormDSSE, FormBlob, FormDigest, FormUnrecognised} {
 				r := Request{
 					Socket: socket, Form: form, Namespace: "file", PayloadType: provenance.PayloadType,
-					Key: key.Info{Usage: usage, Policy: key.Policy{Unattended: true}},
+					Key:         key.Info{Usage: usage, Policy: key.Policy{Unattended: true}},
+					Certificate: &ssh.Certificate{ValidPrincipals: []string{"alice"}},
 				}
 				name := fmt.Sprintf("%s %s %s", socket, usage, form)
 				err := h.server.authorize(t.Context(), r)
@@ -101,6 +106,11 @@ func TestMustConfirm(t *testing.T) {
 		{key.Artifact, false, true, false, false},
 		{key.Artifact, false, true, true, true},
 		{key.Artifact, true, true, true, true},
+		{key.SSHCA, false, false, false, true},
+		{key.SSHCA, true, false, false, false},
+		{key.SSHCA, false, true, false, false},
+		{key.SSHHost, false, false, false, false},
+		{key.SSHHost, false, false, true, true},
 		{key.Digest, false, false, false, true},
 		{key.Digest, false, true, false, false},
 	} {

@@ -95,6 +95,16 @@ func (b bindings) check(u *sshwire.UserAuth) error {
 	return nil
 }
 
+// checkServer says whether a host key may be used: not on a connection that serves
+// a client's session. So a server to which the agent is forwarded cannot pose as
+// another.
+func (b bindings) checkServer() error {
+	if len(b) > 0 {
+		return refuse("host key on a connection of a client")
+	}
+	return nil
+}
+
 // hostOf is the fingerprint of the host key that a login is for, if it is known.
 func (b bindings) hostOf(u *sshwire.UserAuth) string {
 	switch {

@@ -7,6 +7,8 @@ import (
 	"maps"
 	"slices"
 
+	"golang.org/x/crypto/ssh"
+
 	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/key"
 	"github.com/sealsmith/sealsmith/provenance"
@@ -33,11 +35,14 @@ type Form string
 
 // The forms. The table in authorize.go says which key signs which.
 const (
-	FormUserAuth     Form = "user-auth" // a login (RFC 4252, section 7)
-	FormSSHSIG       Form = "sshsig"    // a file signature (OpenSSH PROTOCOL.sshsig)
-	FormDSSE         Form = "dsse"      // a payload of a known type
-	FormBlob         Form = "blob"      // a whole message
-	FormDigest       Form = "digest"    // a digest of something unknown
+	FormUserAuth     Form = "user-auth"      // a login (RFC 4252, section 7)
+	FormSSHSIG       Form = "sshsig"         // a file signature (OpenSSH PROTOCOL.sshsig)
+	FormCertificate  Form = "certificate"    // an OpenSSH certificate (PROTOCOL.certkeys)
+	FormExchangeHash Form = "exchange-hash"  // a server's part in a key exchange (RFC 4253, section 8)
+	FormHostKeyProof Form = "host-key-proof" // a server's proof of a key for later (OpenSSH PROTOCOL, section 2.5)
+	FormDSSE         Form = "dsse"           // a payload of a known type
+	FormBlob         Form = "blob"           // a whole message
+	FormDigest       Form = "digest"         // a digest of something unknown
 	FormUnrecognised Form = "unrecognised"
 )
 
@@ -52,14 +57,17 @@ type Request struct {
 	User    string // of a login
 	HostKey string // of a login: the fingerprint of the server's key, if known
 
+	Certificate *ssh.Certificate // to be signed
+
 	Namespace   string // of an SSHSIG
 	PayloadType string // of a DSSE payload
 	// Statement is the payload if that is an in-toto statement.
 	Statement *provenance.Statement
 
 	// Digest is what a person or a log can compare, such as "sha256:HEX": of
-	// the signed file (sshsig), payload (dsse), message (blob), login, or of
-	// what nobody knows (digest).
+	// the signed file (sshsig), certified public key (certificate), payload
+	// (dsse), message (blob), of what nobody knows (digest), or of the very
+	// data.
 	Digest string
 
 	// Subject is the client's own word for what it wants signed.
@@ -94,7 +102,8 @@ type Question struct {
 type Fact struct {
 	Label, Value string
 	// Quoted marks a value that the client chose: it must be shown as a
-	// quotation, and only such values may be cut.
+	// quotation, and only such values may be cut. What must not be cut is
+	// quoted in the value itself.
 	Quoted bool
 }
 
@@ -113,7 +122,11 @@ func (q *Question) addFact(f Fact) {
 // question describes a request under a title.
 func (r Request) question(title string) Question {
 	q := Question{Title: title}
-	q.add("Key", fmt.Sprintf("%s (%s)", r.Key.Ref, r.Key.Usage))
+	about := string(r.Key.Usage)
+	if r.Key.Imported {
+		about += ", imported"
+	}
+	q.add("Key", fmt.Sprintf("%s (%s)", r.Key.Ref, about))
 	q.add("Key id", r.Key.ID.Short())
 	switch r.Form {
 	case FormUserAuth:
@@ -122,6 +135,12 @@ func (r Request) question(title string) Question {
 	case FormSSHSIG:
 		q.add("File signature for", r.Namespace)
 		q.add("File digest", r.Digest)
+	case FormCertificate:
+		q.addCertificate(r.Certificate)
+	case FormExchangeHash:
+		q.add("Host key for", "a key exchange")
+	case FormHostKeyProof:
+		q.add("Host key for", "a proof to a client")
 	case FormDSSE:
 		q.add("Payload digest", r.Digest)
 		q.addStatement(r.Statement)

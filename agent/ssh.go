@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/rsa"
@@ -9,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
+	"slices"
 	"sync"
 
 	"golang.org/x/crypto/ssh"
@@ -176,15 +178,23 @@ func (c *sshConn) identities(ctx context.Context) []byte {
 	}
 	var list []byte
 	count := uint32(0)
+	// Keys that log in come first: clients try all, and servers lose patience.
+	slices.SortStableFunc(infos, func(a, b key.Info) int {
+		return cmp.Compare(slices.Index(key.Usages, a.Usage), slices.Index(key.Usages, b.Usage))
+	})
 	for _, in := range infos {
 		blob, err := sshwire.Blob(in.Public)
 		if err != nil || len(allowed[SocketSSH][in.Usage]) == 0 {
 			continue
 		}
+		comment := in.Comment
+		if in.Imported {
+			comment += " (imported)"
+		}
 		list = append(list, ssh.Marshal(struct {
 			Blob    []byte
 			Comment string
-		}{blob, in.Comment})...)
+		}{blob, comment})...)
 		count++
 	}
 	return ssh.Marshal(struct {
@@ -241,6 +251,15 @@ func (c *sshConn) describe(r *Request, m signRequest, algorithm string) error {
 	case sshwire.ShapeSSHSIG:
 		r.Form, r.Namespace = FormSSHSIG, what.SSHSIG.Namespace
 		r.Digest = what.SSHSIG.Hash + ":" + hex.EncodeToString(what.SSHSIG.Digest)
+	case sshwire.ShapeCertificate:
+		r.Form, r.Certificate = FormCertificate, what.Certificate
+		_, r.Digest = sha256Of(what.Certificate.Key.Marshal())
+	case sshwire.ShapeHostKeyProof:
+		r.Form = FormHostKeyProof
+		return c.binds.checkServer()
+	case sshwire.ShapeExchangeHash:
+		r.Form = FormExchangeHash
+		return c.binds.checkServer()
 	}
 	return nil
 }

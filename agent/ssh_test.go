@@ -104,7 +104,7 @@ func TestSSHSign(t *testing.T) {
 		{"login with another key", ec, loginData(p384, ssh.KeyAlgoECDSA256, session, nil), 0, "", FormUnrecognised},
 		{"namespace", ec, sshsigData(t, "sealsmith-bundle"), 0, "", FormSSHSIG},
 		{"random data, as ssh-add -T", ec, random, 0, "", FormUnrecognised},
-		{"exchange hash", ec, random[:32], 0, "", FormUnrecognised},
+		{"exchange hash", ec, random[:32], 0, "", FormExchangeHash},
 		{"nothing", ec, nil, 0, "", FormUnrecognised},
 		{"DSSE", ec, []byte("DSSEv1 1 a 1 b"), 0, "", FormUnrecognised},
 		{"artifact key, file signature", artifact, sshsigData(t, "file"), 0, "", FormSSHSIG},

@@ -57,6 +57,9 @@ const (
 	// shows: what fits into a line of the Assuan protocol, and what a person
 	// compares.
 	ShownDigests = 4
+	// ShownCertificate is how much of an SSH certificate's principals and
+	// options a prompt shows: what is left of a line of the Assuan protocol.
+	ShownCertificate = 320
 	// Checkpoint is how much of a message is searched for the first three
 	// lines of a log's checkpoint: an origin, a number and a hash.
 	Checkpoint = 4 << 10
