@@ -1,0 +1,40 @@
+package tpm
+
+import (
+	"errors"
+
+	"github.com/google/go-tpm/tpm2"
+	"golang.org/x/crypto/cryptobyte"
+)
+
+// Seed returns the encrypted seed of an importable key file.
+func Seed(pem []byte) ([]byte, error) {
+	k, err := parseKeyFile(pem)
+	if err != nil {
+		return nil, err
+	}
+	seed, ok := sized(cryptobyte.String(k.secret))
+	if !ok {
+		return nil, errors.New("no seed")
+	}
+	return seed, nil
+}
+
+// HasDescription says whether a key file has one.
+func HasDescription(pem []byte) bool {
+	k, err := parseKeyFile(pem)
+	return err != nil || k.description != nil
+}
+
+// ImportableFile makes a key file of what a TPM duplicated.
+func ImportableFile(public, private, seed []byte) []byte {
+	yes := true
+	data, err := (&keyFile{
+		kind: oidImportable, emptyAuth: &yes, parent: ownerHierarchy, public: public, private: private,
+		secret: tpm2.Marshal(tpm2.TPM2BEncryptedSecret{Buffer: seed}),
+	}).encode()
+	if err != nil {
+		panic(err)
+	}
+	return data
+}
