@@ -111,8 +111,9 @@ type StructuredSigner interface {
 // AuthRequest says which key's secret a driver asks for.
 type AuthRequest struct {
 	Key Info
-	// TriesLeft asks the device how many wrong secrets it will still take. If
-	// it takes none, that is a [*LockoutError].
+	// TriesLeft asks the device how many wrong secrets it will still take; -1
+	// means that it does not count them. If it takes none, that is a
+	// [*LockoutError].
 	// It costs a device command, so it is for use before asking a person,
 	// not before using a remembered secret.
 	TriesLeft func(ctx context.Context) (int, error)
@@ -190,6 +191,26 @@ type PINChange struct {
 	GuessableUnsafe bool
 }
 
+// Validate reports whether the change makes sense for a key. Its errors wrap
+// [ErrUsage].
+func (c PINChange) Validate(in Info) error {
+	switch {
+	case c.Old != nil && !in.Policy.PIN:
+		return fmt.Errorf("old PIN of a key without one: %w", ErrUsage)
+	case c.New == nil && !in.Policy.PIN:
+		return fmt.Errorf("the key has no PIN to remove: %w", ErrUsage)
+	case c.New != nil && in.Usage == SSHHost:
+		return errHostPIN
+	case c.New != nil && in.Policy.Uncounted && !c.GuessableUnsafe:
+		return hint.Wrap(fmt.Errorf("the device would not count wrong PINs of this key, so its PIN could be guessed: %w", ErrUsage),
+			"whether they are counted is settled when a key is made: make a new one, with a PIN")
+	}
+	return nil
+}
+
+// errHostPIN is the error of a PIN where nobody can be asked.
+var errHostPIN = hint.Wrap(fmt.Errorf("a PIN for a key of usage %s: %w", SSHHost, ErrUsage), "sshd has nobody to ask for it")
+
 // Attester is a [Signer] whose device can prove that it holds the key.
 type Attester interface {
 	Signer
@@ -229,7 +250,7 @@ func (s Spec) Validate() error {
 		return err
 	}
 	if s.Usage == SSHHost && s.PIN != nil {
-		return hint.Wrap(fmt.Errorf("a PIN for a key of usage %s: %w", SSHHost, ErrUsage), "sshd has nobody to ask for it")
+		return errHostPIN
 	}
 	return checkComment(s.Comment)
 }

@@ -40,3 +40,15 @@ func Areas(pem []byte) (public, private []byte, err error) {
 	}
 	return k.public, k.private, nil
 }
+
+// ForeignFile makes of our key file one that another program might have written,
+// with this private area and emptyAuth.
+func ForeignFile(pem, private []byte, emptyAuth *bool) ([]byte, error) {
+	k, err := parseKeyFile(pem)
+	if err != nil {
+		return nil, err
+	}
+	description, rsaParent := "by another program", false
+	k.kind, k.emptyAuth, k.description, k.rsaParent, k.private = oidOld, emptyAuth, &description, &rsaParent, private
+	return k.encode()
+}

@@ -1,6 +1,7 @@
 package tpm
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sealsmith/sealsmith/internal/atomicfile"
+	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/internal/sshwire"
 	"github.com/sealsmith/sealsmith/internal/xdg"
@@ -116,8 +118,56 @@ func (f *folder) store(ctx context.Context, k *storedKey, file *keyFile) error {
 		if err := atomicfile.Write(base+recordSuffix, append(data, '\n'), 0o600); err != nil {
 			return err
 		}
-		return atomicfile.WriteNew(base+keySuffix, pemData, 0o600)
+		if err := atomicfile.WriteNew(base+keySuffix, pemData, 0o600); err != nil {
+			return err
+		}
+		k.mark = markOf(base + keySuffix)
+		return nil
 	})
+}
+
+// errChanged is the error of whoever holds the state of a key file from before.
+var errChanged = hint.Wrap(errors.New("the key file was changed meanwhile"), "try again")
+
+// replace writes a key file anew, if it still is what the caller read. Until the
+// new one is durable the old one is there, whole. It fails with [key.ErrNotFound].
+func (f *folder) replace(ctx context.Context, name string, old, changed []byte) error {
+	path := filepath.Join(f.dir, name+keySuffix)
+	return f.change(ctx, func() error {
+		now, err := readOwn(path, limits.TPMKeyFile)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return fmt.Errorf("deleted meanwhile: %w", key.ErrNotFound)
+		case err != nil:
+			return err
+		case !bytes.Equal(now, old):
+			return errChanged
+		}
+		return atomicfile.Write(path, changed, 0o600)
+	})
+}
+
+// unchanged fails if the key file is not the one that was read: a PIN would be
+// used with the private area of another.
+func (f *folder) unchanged(k *storedKey) error {
+	if markOf(filepath.Join(f.dir, k.info.Ref.Name+keySuffix)) != k.mark {
+		return errChanged
+	}
+	return nil
+}
+
+// fileMark tells the versions of a file apart. The zero mark is of no file.
+type fileMark struct {
+	inode              uint64
+	size, mtime, ctime int64
+}
+
+func markOf(path string) fileMark {
+	var st unix.Stat_t
+	if unix.Stat(path, &st) != nil {
+		return fileMark{}
+	}
+	return fileMark{st.Ino, st.Size, st.Mtim.Nano(), st.Ctim.Nano()}
 }
 
 // remove deletes a key: the truth first. It fails with [key.ErrNotFound].

@@ -51,7 +51,7 @@ func (s *signer) SignContext(ctx context.Context, digest []byte, opts crypto.Sig
 		})
 	}
 	if s.key.info.Policy.PIN {
-		err = s.withPIN(ctx, use)
+		err = s.withPIN(ctx, s.backend.auth, use)
 		if err == nil && answer == nil {
 			err = fmt.Errorf("no PIN was given: %w", key.ErrDenied)
 		}
@@ -77,10 +77,11 @@ func (s *signer) encode(answer *tpm2.TPMTSignature, digest []byte, opts crypto.S
 	return signature, checkPSS(s.key.info.Public, digest, signature, opts)
 }
 
-// withPIN gets the PIN for use. The TPM is free while a person thinks, but the
-// key is loaded first: nobody is asked for a PIN that could not be used.
-func (s *signer) withPIN(ctx context.Context, use func(pin []byte) error) error {
-	if s.backend.auth == nil {
+// withPIN gets the PIN for use from auth. The TPM is free while a person thinks,
+// but the key is loaded first: nobody is asked for a PIN that could not be used.
+// Nor is a PIN used that may be another key file's.
+func (s *signer) withPIN(ctx context.Context, auth key.AuthFunc, use func(pin []byte) error) error {
+	if auth == nil {
 		return fmt.Errorf("nobody to ask for the PIN: %w", key.ErrDenied)
 	}
 	err := s.run(ctx, func(c *chip) error {
@@ -93,7 +94,7 @@ func (s *signer) withPIN(ctx context.Context, use func(pin []byte) error) error 
 		return err
 	}
 	request := key.AuthRequest{Key: s.key.info, TriesLeft: s.triesLeft}
-	return s.backend.auth(ctx, request, func(pin []byte) error {
+	return auth(ctx, request, func(pin []byte) error {
 		if len(pin) > limits.TPMPIN {
 			// The TPM would take it for a wrong one, and count it.
 			return &key.PINError{TriesLeft: -1}
@@ -101,12 +102,18 @@ func (s *signer) withPIN(ctx context.Context, use func(pin []byte) error) error 
 		if pin == nil {
 			pin = []byte{} // nil would mean a key without a PIN
 		}
+		if err := s.backend.folder.unchanged(&s.key); err != nil {
+			return err
+		}
 		return use(pin)
 	})
 }
 
 // triesLeft implements [key.AuthRequest].
 func (s *signer) triesLeft(ctx context.Context) (int, error) {
+	if s.key.info.Policy.Uncounted {
+		return -1, nil
+	}
 	tries := 0
 	err := s.run(ctx, func(c *chip) error {
 		return c.attempt(true, func() error {
