@@ -171,7 +171,7 @@ func (c *chip) changeAuth(o *object, old, auth []byte) (*object, error) {
 		if err != nil {
 			return err
 		}
-		return c.withParent(func(p parent) error {
+		return c.withParentOf(o, func(p parent) error {
 			return c.session.with(old, func() error {
 				rsp, err := execute(c, tpm2.ObjectChangeAuth{
 					ObjectHandle: tpm2.AuthHandle{Handle: handle, Name: tpm2.TPM2BName{Buffer: []byte(o.name)}, Auth: c.session},

@@ -77,21 +77,6 @@ func (c *chip) evict(i int) {
 	c.flush(k.handle)
 }
 
-// unload gives back the slot of a key, if it has one.
-func (c *chip) unload(o *object) {
-	if i := slices.IndexFunc(c.keys, func(k loadedKey) bool { return k.is(o) }); i >= 0 {
-		c.evict(i)
-	}
-}
-
-// evict unloads one of the loaded keys. It is forgotten first: when the
-// connection is lost, all are.
-func (c *chip) evict(i int) {
-	k := c.keys[i]
-	c.keys = slices.Delete(c.keys, i, i+1)
-	c.flush(k.handle)
-}
-
 // makeRoom unloads the keys that were used longest ago until one more fits.
 func (c *chip) makeRoom() {
 	for len(c.keys) >= c.target.slots() {
