@@ -84,11 +84,12 @@ func bundle(ctx context.Context, content sgsign.Content, p sgsign.Keypair) ([]by
 }
 
 // CosignWarning tells what users of cosign 3 need to know about bundles by a
-// key, or returns "": cosign verifies P-384 signatures only with a hidden flag
-// (https://github.com/sigstore/cosign/issues/5091).
+// key, or returns "": cosign verifies P-384 and P-521 signatures only with a hidden
+// flag (https://github.com/sigstore/cosign/issues/5091).
 func CosignWarning(a key.Algorithm) string {
-	if a != key.P384 {
+	hash := map[key.Algorithm]string{key.P384: "sha384", key.P521: "sha512"}[a]
+	if hash == "" {
 		return ""
 	}
-	return "cosign 3 verifies signatures by P-384 keys only with --signature-digest-algorithm sha384; prefer a P-256 key"
+	return fmt.Sprintf("cosign 3 verifies signatures by %s keys only with --signature-digest-algorithm %s; prefer a P-256 key", a, hash)
 }

@@ -3,6 +3,7 @@ package sign
 import (
 	"bytes"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/sealsmith/sealsmith/internal/sigtest"
@@ -11,7 +12,7 @@ import (
 )
 
 // TestCosignVerifies has cosign verify what we sign, and refuse what was
-// changed. P-384 stands for the warning of [CosignWarning].
+// changed, with the flags that [CosignWarning] names.
 func TestCosignVerifies(t *testing.T) {
 	for _, c := range []struct {
 		algorithm key.Algorithm
@@ -20,7 +21,9 @@ func TestCosignVerifies(t *testing.T) {
 		{key.P256, nil},
 		{key.RSA2048, nil},
 		{key.RSA3072, nil},
+		{key.RSA4096, nil},
 		{key.P384, []string{"--signature-digest-algorithm", "sha384"}},
+		{key.P521, []string{"--signature-digest-algorithm", "sha512"}},
 	} {
 		t.Run(string(c.algorithm), func(t *testing.T) {
 			t.Parallel()
@@ -57,6 +60,9 @@ func TestCosignVerifies(t *testing.T) {
 				}
 				if try("stranger.pem", "file", c.flags...) == nil {
 					t.Errorf("%s accepts another key", verify[0])
+				}
+				if c.flags != nil && !strings.Contains(CosignWarning(c.algorithm), strings.Join(c.flags, " ")) {
+					t.Errorf("the warning does not name %q", c.flags)
 				}
 				if c.flags != nil && try("pub.pem", "file") == nil {
 					t.Errorf("%s needs no flags any more: CosignWarning is out of date", verify[0])

@@ -3,7 +3,6 @@ package sign
 import (
 	"bytes"
 	"context"
-	"crypto"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -276,8 +275,11 @@ func TestKeypair(t *testing.T) {
 			t.Errorf("%s: %s, %v", a, pem, err)
 		}
 		wantHash, wantKey := "SHA2_256", "ECDSA"
-		if a.Hash() == crypto.SHA384 {
+		switch a {
+		case key.P384:
 			wantHash = "SHA2_384"
+		case key.P521:
+			wantHash = "SHA2_512"
 		}
 		if a.RSA() {
 			wantKey = "RSA"
@@ -285,7 +287,7 @@ func TestKeypair(t *testing.T) {
 		if p.GetHashAlgorithm().String() != wantHash || p.GetKeyAlgorithm() != wantKey || p.GetPublicKey() != k.Info().Public {
 			t.Errorf("%s: %s, %s", a, p.GetHashAlgorithm(), p.GetKeyAlgorithm())
 		}
-		if got := CosignWarning(a); (got != "") != (a == key.P384) {
+		if got := CosignWarning(a); (got != "") != (a == key.P384 || a == key.P521) {
 			t.Errorf("%s: warning %q", a, got)
 		}
 	}
