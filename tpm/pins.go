@@ -27,6 +27,9 @@ type pinFile struct {
 type devicePin struct {
 	SRKName  string    `json:"srk_name"` // hexadecimal
 	PinnedAt time.Time `json:"pinned_at"`
+	// EKCertificate is the SHA-256 of the certificate of the endorsement key that
+	// vouched for SRKName, in hexadecimal; empty: it was trusted at the first use.
+	EKCertificate string `json:"ek_certificate_sha256,omitempty"`
 }
 
 func (p pinFile) path() string { return filepath.Join(p.dir, "tpm.json") }
@@ -44,6 +47,9 @@ func (p pinFile) read() (name []byte, all map[string]devicePin, err error) {
 	all, err = parsePins(data)
 	if pin, found := all[p.device]; err == nil && found {
 		name, err = parseName(pin.SRKName)
+		if err == nil && pin.EKCertificate != "" {
+			err = isSHA256(pin.EKCertificate)
+		}
 	}
 	if err != nil {
 		return nil, nil, hint.Wrap(fmt.Errorf("read TPM pins: %s: %w", p.path(), err),
@@ -85,7 +91,7 @@ func (p pinFile) pin(ctx context.Context, name []byte) (pinned []byte, isNew boo
 	if err != nil || pinned != nil {
 		return pinned, false, err
 	}
-	all[p.device] = devicePin{formatName(name), time.Now().UTC().Truncate(time.Second)}
+	all[p.device] = devicePin{SRKName: formatName(name), PinnedAt: time.Now().UTC().Truncate(time.Second)}
 	data, err := json.MarshalIndent(all, "", "  ")
 	if err != nil {
 		return nil, false, err

@@ -32,6 +32,8 @@ type session struct {
 	nonceCaller []byte
 	nonceTPM    []byte
 	auth        []byte // lent for one command by with; not ours
+
+	secretAnswer bool // for one command: see withSecretAnswer
 }
 
 var _ tpm2.Session = (*session)(nil)
@@ -83,6 +85,14 @@ func (s *session) with(auth []byte, f func() error) error {
 	return f()
 }
 
+// withSecretAnswer has the TPM encrypt the first parameter of its answers to the
+// commands that f runs. They are for objects with an empty auth value.
+func (s *session) withSecretAnswer(f func() error) error {
+	s.secretAnswer = true
+	defer func() { s.secretAnswer = false }()
+	return s.with(nil, f)
+}
+
 // Init implements [tpm2.Session].
 func (s *session) Init(transport.TPM) error { return nil }
 
@@ -102,9 +112,9 @@ func (s *session) NewNonceCaller() error {
 // Handle implements [tpm2.Session].
 func (s *session) Handle() tpm2.TPMHandle { return s.handle }
 
-// IsEncryption implements [tpm2.Session]: answers are not encrypted, for a
+// IsEncryption implements [tpm2.Session]: most answers are not encrypted, for a
 // signature is no secret.
-func (s *session) IsEncryption() bool { return false }
+func (s *session) IsEncryption() bool { return s.secretAnswer }
 
 // IsDecryption implements [tpm2.Session]: the TPM decrypts what we send.
 func (s *session) IsDecryption() bool { return true }
@@ -112,11 +122,14 @@ func (s *session) IsDecryption() bool { return true }
 // attributes are those of every command: the session continues, and its first
 // parameter is encrypted.
 func (s *session) attributes() tpm2.TPMASession {
-	return tpm2.TPMASession{ContinueSession: true, Decrypt: true}
+	return tpm2.TPMASession{ContinueSession: true, Decrypt: true, Encrypt: s.secretAnswer}
 }
 
-// attributeBits is attributes as a TPMA_SESSION octet (part 2, section 8.4).
-const attributeBits = 1<<0 | 1<<5
+// attributes as a TPMA_SESSION octet (part 2, section 8.4).
+const (
+	attributeBits = 1<<0 | 1<<5
+	encryptBit    = 1 << 6 // of a secret answer
+)
 
 // Authorize implements [tpm2.Session]: part 1, section 19.6.5.
 func (s *session) Authorize(cc tpm2.TPMCC, parms, addNonces []byte, names []tpm2.TPM2BName, _ int) (*tpm2.TPMSAuthCommand, error) {
@@ -158,8 +171,12 @@ func (s *session) Validate(rc tpm2.TPMRC, cc tpm2.TPMCC, parms []byte, _ []tpm2.
 func (s *session) mac(hash, newer, older, addNonces []byte) []byte {
 	secret := s.secret()
 	defer clear(secret)
+	bits := byte(attributeBits)
+	if s.secretAnswer {
+		bits |= encryptBit
+	}
 	m := hmac.New(sha256.New, secret)
-	for _, part := range [][]byte{hash, newer, older, addNonces, {attributeBits}} {
+	for _, part := range [][]byte{hash, newer, older, addNonces, {bits}} {
 		m.Write(part)
 	}
 	return m.Sum(nil)
@@ -172,18 +189,31 @@ func (s *session) secret() []byte {
 
 // Encrypt implements [tpm2.Session]: part 1, section 21.3.
 func (s *session) Encrypt(parameter []byte) error {
+	return s.cfb(s.nonceCaller, s.nonceTPM, func(block cipher.Block, iv []byte) {
+		//lint:ignore SA1019 the TPM specification demands CFB; the HMAC authenticates it.
+		cipher.NewCFBEncrypter(block, iv).XORKeyStream(parameter, parameter)
+	})
+}
+
+// Decrypt implements [tpm2.Session]: the same for a secret answer, whose HMAC was
+// checked before.
+func (s *session) Decrypt(parameter []byte) error {
+	return s.cfb(s.nonceTPM, s.nonceCaller, func(block cipher.Block, iv []byte) {
+		//lint:ignore SA1019 see Encrypt.
+		cipher.NewCFBDecrypter(block, iv).XORKeyStream(parameter, parameter)
+	})
+}
+
+// cfb lends the key that encrypts a parameter to f.
+func (s *session) cfb(newer, older []byte, f func(block cipher.Block, iv []byte)) error {
 	secret := s.secret()
 	defer clear(secret)
-	keyIV := tpm2.KDFa(crypto.SHA256, secret, "CFB", s.nonceCaller, s.nonceTPM, 8*(aesKeySize+aes.BlockSize))
+	keyIV := tpm2.KDFa(crypto.SHA256, secret, "CFB", newer, older, 8*(aesKeySize+aes.BlockSize))
 	defer clear(keyIV)
 	block, err := aes.NewCipher(keyIV[:aesKeySize])
 	if err != nil {
 		return err
 	}
-	//lint:ignore SA1019 the TPM specification demands CFB; the HMAC authenticates it.
-	cipher.NewCFBEncrypter(block, keyIV[aesKeySize:]).XORKeyStream(parameter, parameter)
+	f(block, keyIV[aesKeySize:])
 	return nil
 }
-
-// Decrypt implements [tpm2.Session]; see IsEncryption.
-func (s *session) Decrypt([]byte) error { return nil }

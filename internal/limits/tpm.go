@@ -41,11 +41,26 @@ const (
 	// TPMHandles is how many handles of a kind are asked for: TPMs have room for
 	// three to some dozen objects and sessions. An answer with more is refused.
 	TPMHandles = 64
+	// TPMList is how many algorithms or curves are asked for: the TCG has given
+	// out about 70 numbers.
+	TPMList = 128
+	// TPMNVRead is how much of an NV index is read at once, in bytes. Every TPM
+	// gives that much; few give more.
+	TPMNVRead = 512
+	// TPMCertificate is the largest EK certificate, template or nonce in a TPM's NV
+	// memory, in bytes: certificates have up to 2 KiB, and makers pad them.
+	TPMCertificate = 4 << 10
+	// TPMChain is how much a TPM's certificates of issuers may have together, in
+	// bytes: the eight of EvidenceIntermediates.
+	TPMChain = 16 << 10
 	// TPMPIN is the longest PIN, in octets: a TPM takes auth values up to the
 	// size of the key's name hash, which is SHA-256.
 	TPMPIN = 32
 	// TPMKeyFile is the largest key file, in bytes: an RSA-3072 key takes 2 KiB.
 	TPMKeyFile = 16 << 10
+	// TPMFolderTick is how old the times of the key folder must be to tell of every
+	// later change: the coarsest clock of a file system in use counts two seconds.
+	TPMFolderTick = 3 * time.Second
 	// TPMSideFile is the largest NAME.pub and NAME.json, in bytes: an RSA-3072
 	// line with the longest comment takes 1 KiB.
 	TPMSideFile = 4 << 10

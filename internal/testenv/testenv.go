@@ -14,17 +14,18 @@ type Program string
 
 // The programs that tests use.
 const (
-	SWTPM     Program = "swtpm"
-	SSH       Program = "ssh"
-	SSHD      Program = "sshd"
-	SSHKeygen Program = "ssh-keygen"
-	SSHAdd    Program = "ssh-add"
-	Git       Program = "git"
-	JQ        Program = "jq"
-	OpenSSL   Program = "openssl"
-	SHA256Sum Program = "sha256sum"
-	Cosign    Program = "cosign"
-	Crane     Program = "crane"
+	SWTPM      Program = "swtpm"
+	SWTPMSetup Program = "swtpm_setup"
+	SSH        Program = "ssh"
+	SSHD       Program = "sshd"
+	SSHKeygen  Program = "ssh-keygen"
+	SSHAdd     Program = "ssh-add"
+	Git        Program = "git"
+	JQ         Program = "jq"
+	OpenSSL    Program = "openssl"
+	SHA256Sum  Program = "sha256sum"
+	Cosign     Program = "cosign"
+	Crane      Program = "crane"
 )
 
 // Need returns the path of a program. Without the program it skips the test, or

@@ -46,9 +46,15 @@ var _ transport.TPM = (*TPM)(nil)
 // still loaded, or if the lockout counter is not the expected one.
 func Start(t testing.TB) *TPM {
 	t.Helper()
+	return startIn(t, t.TempDir())
+}
+
+// startIn is [Start] with a TPM whose state is in a folder.
+func startIn(t testing.TB, state string) *TPM {
+	t.Helper()
 	program := testenv.Need(t, testenv.SWTPM)
 	m := &TPM{
-		t: t, state: t.TempDir(), socket: filepath.Join(testenv.SocketDir(t), "tpm.sock"), files: t.TempDir(),
+		t: t, state: state, socket: filepath.Join(testenv.SocketDir(t), "tpm.sock"), files: t.TempDir(),
 		clients: map[net.Conn]bool{},
 	}
 	m.start(program)
