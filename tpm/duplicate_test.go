@@ -1,7 +1,7 @@
 package tpm_test
 
 import (
-	"crypto/ecdsa"
+	"encoding/hex"
 	"testing"
 
 	"github.com/google/go-tpm/tpm2"
@@ -13,20 +13,31 @@ import (
 )
 
 // TestImportOfATPMsDuplicate: wrapped by TPM2_Duplicate of another TPM, so by none
-// of our code.
+// of our code, for the storage primary and for other software's RSA one.
 func TestImportOfATPMsDuplicate(t *testing.T) {
 	g := newTarget(t, nil)
-	public, private, seed := duplicated(t, tpmtest.Start(t), g.parent)
-	s := g.mustImport(t, "moved", tpm.ImportableFile(public, private, seed))
-	if in := s.Info(); !in.Imported || in.Usage != key.SSH {
-		t.Errorf("info %+v", in)
+	h1 := tpm2.RSASRKTemplate
+	h1.Unique = tpm2.NewTPMUPublicID(tpm2.TPMAlgRSA, &tpm2.TPM2BPublicKeyRSA{})
+	for name, template := range map[string]tpm2.TPMTPublic{"ecc": tpm.StorageTemplate(), "rsa": h1} {
+		primary, err := tpm2.CreatePrimary{PrimaryHandle: tpm2.TPMRHOwner, InPublic: tpm2.New2B(template)}.Execute(g.chip)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := (tpm2.FlushContext{FlushHandle: primary.ObjectHandle}).Execute(g.chip); err != nil {
+			t.Fatal(err)
+		}
+		public, private, seed := duplicated(t, tpmtest.Start(t), primary.OutPublic)
+		s := g.mustImport(t, name, tpm.ImportableFile(name == "rsa", public, private, seed))
+		if in := s.Info(); !in.Imported || in.Usage != key.SSH || in.Parent != hex.EncodeToString(primary.Name.Buffer) {
+			t.Errorf("info %+v", in)
+		}
+		mustSign(t, s)
 	}
-	mustSign(t, s)
 }
 
 // duplicated makes a key in a TPM that its policy allows to leave, and has the TPM
 // wrap it for a storage key.
-func duplicated(t *testing.T, chip *tpmtest.TPM, parent *ecdsa.PublicKey) (public, private, seed []byte) {
+func duplicated(t *testing.T, chip *tpmtest.TPM, parent tpm2.TPM2BPublic) (public, private, seed []byte) {
 	t.Helper()
 	trial, closeTrial, err := tpm2.PolicySession(chip, tpm2.TPMAlgSHA256, 16, tpm2.Trial())
 	if err != nil {
@@ -54,15 +65,7 @@ func duplicated(t *testing.T, chip *tpmtest.TPM, parent *ecdsa.PublicKey) (publi
 		t.Fatal(err)
 	}
 	defer tpm2.FlushContext{FlushHandle: made.ObjectHandle}.Execute(chip)
-	point, err := parent.Bytes()
-	if err != nil {
-		t.Fatal(err)
-	}
-	area := tpm.StorageTemplate()
-	area.Unique = tpm2.NewTPMUPublicID(tpm2.TPMAlgECC, &tpm2.TPMSECCPoint{
-		X: tpm2.TPM2BECCParameter{Buffer: point[1:33]}, Y: tpm2.TPM2BECCParameter{Buffer: point[33:]},
-	})
-	loaded, err := tpm2.LoadExternal{InPublic: tpm2.New2B(area), Hierarchy: tpm2.TPMRHNull}.Execute(chip)
+	loaded, err := tpm2.LoadExternal{InPublic: parent, Hierarchy: tpm2.TPMRHNull}.Execute(chip)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,10 +27,11 @@ func HasDescription(pem []byte) bool {
 }
 
 // ImportableFile makes a key file of what a TPM duplicated.
-func ImportableFile(public, private, seed []byte) []byte {
+func ImportableFile(rsaParent bool, public, private, seed []byte) []byte {
 	yes := true
 	data, err := (&keyFile{
-		kind: oidImportable, emptyAuth: &yes, parent: ownerHierarchy, public: public, private: private,
+		kind: oidImportable, emptyAuth: &yes, parent: ownerHierarchy, rsaParent: &rsaParent,
+		public: public, private: private,
 		secret: tpm2.Marshal(tpm2.TPM2BEncryptedSecret{Buffer: seed}),
 	}).encode()
 	if err != nil {

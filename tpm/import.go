@@ -1,8 +1,8 @@
 package tpm
 
 import (
-	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"time"
@@ -52,27 +52,25 @@ func newcomer(data []byte) (storedKey, *keyFile, error) {
 	return k, file, k.unfit
 }
 
-// checkImportable refuses what cannot be brought under our storage key.
+// checkImportable refuses what no TPM would import, or not as the file has it.
 func (f *keyFile) checkImportable() error {
 	public, err := parsePublic(f.public)
 	if err != nil {
 		return err
 	}
-	var why string
+	if _, ok := sized(cryptobyte.String(f.secret)); !ok {
+		return fmt.Errorf("key file: bad secret: %w", key.ErrUsage)
+	}
+	why := ""
 	switch a := public.ObjectAttributes; {
 	case a.FixedTPM || a.FixedParent:
 		why = "the key is bound to the TPM that made it"
 	case a.EncryptedDuplication:
 		why = "the key wants an inner wrapper"
-	case f.rsaParent != nil && *f.rsaParent:
-		why = "the key is wrapped for an RSA storage key"
 	default:
-		if _, ok := sized(cryptobyte.String(f.secret)); !ok {
-			return fmt.Errorf("key file: bad secret: %w", key.ErrUsage)
-		}
 		return nil
 	}
-	return hint.Wrap(fmt.Errorf("key file: %s: %w", why, key.ErrUnsupported), wrapHint)
+	return fmt.Errorf("key file: %s: %w", why, key.ErrUnsupported)
 }
 
 // loadable is the file as it will be stored. That of an importable key becomes
@@ -83,14 +81,14 @@ func (f *keyFile) loadable(private []byte) *keyFile {
 		return f
 	}
 	changed := *f
-	changed.kind, changed.parent, changed.private = oidLoadable, ownerHierarchy, private
-	changed.secret, changed.description, changed.rsaParent = nil, nil, nil
+	changed.kind, changed.private = oidLoadable, private
+	changed.secret, changed.description = nil, nil
 	return &changed
 }
 
 // Import implements [key.Importer]. The file is one of [Wrap] or another
-// importable key for this TPM's storage key, or one that this TPM loads, whoever
-// made it. No PIN is needed. Nothing is written unless the TPM has loaded the key.
+// importable key for a parent in this TPM, or one that this TPM loads, whoever made
+// it. No PIN is needed. Nothing is written unless the TPM has loaded the key.
 func (b *Backend) Import(ctx context.Context, s key.ImportSpec) (key.Signer, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
@@ -147,42 +145,37 @@ func (b *Backend) adopt(ctx context.Context, k storedKey, file *keyFile) (stored
 	return k, file.loadable(o.private), nil
 }
 
-// adopt imports a key, if its file is importable, and sees whether it loads. A key
-// that is loaded already may be another one of the same Name, so this loads its
-// own and leaves nothing behind.
+// adopt imports a key, if its file is importable, and sees whether it loads. It
+// leaves nothing behind: a key that is never stored must not take a slot.
 func (c *chip) adopt(file *keyFile, o *object) (*object, error) {
 	c.makeRoom()
 	adopted := *o
-	err := c.withParent(func(p parent) (err error) {
+	err := c.withParentOf(o, func(p parent) (err error) {
+		if len(p.name.Buffer) != 2+sha256.Size { // a record has no room for others
+			return fmt.Errorf("%v has a Name that is not made with SHA-256: %w", o.under, key.ErrUnsupported)
+		}
 		adopted.parent = p.name.Buffer
 		if file.kind.Equal(oidImportable) {
-			if adopted.private, err = c.importUnder(p, file); err != nil {
+			if adopted.private, err = c.importUnder(p, file, o); err != nil {
 				return err
 			}
 		}
-		rsp, err := execute(c, tpm2.Load{
-			ParentHandle: tpm2.AuthHandle{Handle: p.handle, Name: p.name, Auth: c.session},
-			InPrivate:    tpm2.TPM2BPrivate{Buffer: adopted.private},
-			InPublic:     tpm2.BytesAs2B[tpm2.TPMTPublic](adopted.public),
-		})
+		handle, err := c.loadUnder(p, &adopted)
 		if err != nil {
-			return explainImport(err)
+			return err
 		}
-		if name := rsp.Name.Buffer; !bytes.Equal(name, []byte(o.name)) {
-			err = c.lose(fmt.Errorf("the TPM loaded another key: its Name is %x", name))
-		}
-		return errors.Join(err, c.flush(rsp.ObjectHandle))
+		return c.flush(handle)
 	})
 	if err != nil {
-		return nil, err
+		return nil, explainRefusal(err)
 	}
 	return &adopted, nil
 }
 
 // importUnder has the TPM take over a wrapped key, and returns its private area
-// under the storage primary.
-func (c *chip) importUnder(p parent, file *keyFile) ([]byte, error) {
-	seed, _ := sized(cryptobyte.String(file.secret)) // checked by checkImportable
+// under the parent.
+func (c *chip) importUnder(p parent, file *keyFile, o *object) ([]byte, error) {
+	seed, _ := sized(cryptobyte.String(file.secret)) // see checkImportable
 	rsp, err := execute(c, tpm2.Import{
 		ParentHandle: tpm2.AuthHandle{Handle: p.handle, Name: p.name, Auth: c.session},
 		ObjectPublic: tpm2.BytesAs2B[tpm2.TPMTPublic](file.public),
@@ -190,25 +183,25 @@ func (c *chip) importUnder(p parent, file *keyFile) ([]byte, error) {
 		InSymSeed:    tpm2.TPM2BEncryptedSecret{Buffer: seed},
 		Symmetric:    tpm2.TPMTSymDef{Algorithm: tpm2.TPMAlgNull},
 	})
+	if errors.Is(err, tpm2.TPMRCIntegrity) {
+		return nil, hint.Wrap(fmt.Errorf("the key is wrapped for another storage key: %w: %w", err, key.ErrForeign), wrapHint)
+	}
 	if err != nil {
-		return nil, explainImport(err)
+		return nil, c.explainLoad(o, p, err)
 	}
 	return rsp.OutPrivate.Buffer, nil
 }
 
-// refusedCodes are what TPMs answer to a key that they cannot make sense of.
-var refusedCodes = []tpm2.TPMRC{
+// refusals are what TPMs answer to a key that they cannot make sense of.
+var refusals = []tpm2.TPMRC{
 	tpm2.TPMRCAttributes, tpm2.TPMRCBinding, tpm2.TPMRCCurve, tpm2.TPMRCECCPoint, tpm2.TPMRCInsufficient, tpm2.TPMRCKey,
 	tpm2.TPMRCKeySize, tpm2.TPMRCRange, tpm2.TPMRCSize, tpm2.TPMRCType, tpm2.TPMRCValue,
 }
 
-// explainImport says why a TPM did not take a key; the code stays in the chain.
-func explainImport(err error) error {
-	if errors.Is(err, tpm2.TPMRCIntegrity) {
-		return hint.Wrap(fmt.Errorf("the file is for another TPM, or this one was cleared since: %w: %w", err, key.ErrForeign),
-			foreignHint, wrapHint)
-	}
-	for _, code := range refusedCodes {
+// explainRefusal says that the TPM does not take the file for a key; the code stays
+// in the chain.
+func explainRefusal(err error) error {
+	for _, code := range refusals {
 		if errors.Is(err, code) {
 			return hint.Wrap(fmt.Errorf("the TPM refuses the key: %w: %w", err, key.ErrUnsupported),
 				"the file is damaged, or its numbers are not as long as this TPM wants them; if you have the key itself, import that")

@@ -42,7 +42,8 @@ func TestFilesThatAreNotImported(t *testing.T) {
 		"bound to a TPM":       {attributes(func(a *tpm2.TPMAObject) { a.FixedTPM = true }), key.ErrUnsupported},
 		"bound to a parent":    {attributes(func(a *tpm2.TPMAObject) { a.FixedParent = true }), key.ErrUnsupported},
 		"inner wrapper":        {attributes(func(a *tpm2.TPMAObject) { a.EncryptedDuplication = true }), key.ErrUnsupported},
-		"RSA parent":           {func(k *keyFile) { k.rsaParent = &yes }, key.ErrUnsupported},
+		"RSA parent":           {func(k *keyFile) { k.rsaParent = &yes }, nil},
+		"parent is no parent":  {func(k *keyFile) { k.parent = 0x80000001 }, key.ErrUnsupported},
 		"restricted":           {attributes(func(a *tpm2.TPMAObject) { a.Restricted = true }), key.ErrUnsupported},
 		"does not sign":        {attributes(func(a *tpm2.TPMAObject) { a.SignEncrypt = false }), key.ErrUnsupported},
 		"policy":               {attributes(func(a *tpm2.TPMAObject) { a.UserWithAuth = false }), key.ErrUnsupported},
@@ -67,8 +68,8 @@ func TestLoadableForm(t *testing.T) {
 	file := full(t)
 	before := *file
 	k := file.loadable([]byte("new"))
-	if !k.kind.Equal(oidLoadable) || k.parent != ownerHierarchy || string(k.private) != "new" ||
-		k.secret != nil || k.description != nil || k.rsaParent != nil || k.emptyAuth != file.emptyAuth {
+	if !k.kind.Equal(oidLoadable) || k.parent != file.parent || string(k.private) != "new" ||
+		k.secret != nil || k.description != nil || k.rsaParent != file.rsaParent || k.emptyAuth != file.emptyAuth {
 		t.Errorf("%+v", k)
 	}
 	if file.parent != before.parent || file.description != before.description || !file.kind.Equal(before.kind) {
