@@ -22,18 +22,20 @@ type keyCreateFlags struct {
 func (a *app) keyCreate() *cobra.Command {
 	var f keyCreateFlags
 	c := &cobra.Command{
-		Use:   "create NAME --usage ssh|artifact|digest",
+		Use:   "create NAME --usage ssh|ssh-ca|ssh-host|artifact|digest",
 		Short: "create a key in the TPM",
 		Long: `Create makes a key inside the TPM, where it stays. Its usage is part of the key and
 cannot be changed:
 
   ssh        log in, sign git commits and files
+  ssh-ca     sign OpenSSH certificates: ssh-keygen -s NAME.pub -U
+  ssh-host   be the host key of an sshd (HostKeyAgent); without a PIN
   artifact   sign releases: CA bundles, images, statements
   digest     sign any digest, that is, anything
 
 A PIN is checked, and wrong ones are counted, by the TPM itself. Keys of usage
-artifact and digest ask for a confirmation at each use, unless they are created
---unattended; a key that was stays so.
+ssh-ca, artifact and digest ask for a confirmation at each use, unless they are
+created --unattended; a key that was stays so.
 
   sealsmith key create laptop --usage ssh --pin
   sealsmith key create release --usage artifact`,
@@ -43,8 +45,8 @@ artifact and digest ask for a confirmation at each use, unless they are created
 		},
 	}
 	flags := c.Flags()
-	flags.StringVar(&f.usage, "usage", "", "what the key is for: ssh, artifact or digest")
-	flags.StringVar(&f.algorithm, "alg", string(key.P256), "p256, p384, rsa2048 or rsa3072")
+	flags.StringVar(&f.usage, "usage", "", "what the key is for: ssh, ssh-ca, ssh-host, artifact or digest")
+	flags.StringVar(&f.algorithm, "alg", string(key.P256), "p256, p384, p521, rsa2048, rsa3072 or rsa4096")
 	flags.StringVar(&f.comment, "comment", "", "comment of the public key (default NAME)")
 	flags.BoolVar(&f.pin, "pin", false, "protect the key with a PIN, which is asked for")
 	flags.IntVar(&f.pinFD, "pin-fd", -1, "read the PIN's line from file descriptor `N` (implies --pin)")
@@ -81,7 +83,7 @@ func (a *app) createKey(ctx context.Context, name string, f keyCreateFlags, from
 	if err != nil {
 		return err
 	}
-	if in.Usage.Supervised() {
+	if in.Usage == key.Artifact || in.Usage == key.Digest {
 		a.warnCosign(in)
 	}
 	if f.unattended && in.Usage.Supervised() {
