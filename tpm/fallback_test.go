@@ -131,4 +131,3 @@ func TestHashIsRefused(t *testing.T) {
 		}
 	}
 }
-
