@@ -269,3 +269,8 @@ func (d fakeDevice) Status(context.Context) (any, error) {
 	}
 	return map[string]int{"lockout": 3}, nil
 }
+
+// Storage implements [Device].
+func (fakeDevice) Storage(context.Context) (any, error) {
+	return map[string]string{"name": "000b01"}, nil
+}

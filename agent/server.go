@@ -42,6 +42,8 @@ type Device interface {
 	String() string
 	// Status describes its state.
 	Status(ctx context.Context) (any, error)
+	// Storage describes the key that others wrap keys for.
+	Storage(ctx context.Context) (any, error)
 }
 
 // Server serves keys on any number of sockets. It is safe for concurrent use.

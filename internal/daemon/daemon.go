@@ -95,6 +95,9 @@ type servedDevice struct{ *tpm.Device }
 // Status implements [agent.Device].
 func (d servedDevice) Status(ctx context.Context) (any, error) { return d.Device.Status(ctx) }
 
+// Storage implements [agent.Device].
+func (d servedDevice) Storage(ctx context.Context) (any, error) { return d.Device.Storage(ctx) }
+
 // Client speaks to the agent inside this process; see [agent.InProcess].
 func (d *Daemon) Client() *agent.Client { return agent.InProcess(d.server) }
 
