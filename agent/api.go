@@ -102,7 +102,17 @@ type createRequest struct {
 	Secret     string    `json:"secret,omitempty"` // of pinSecret
 }
 
-// pinSource says where the PIN of a new key comes from.
+// pinRequest asks for another PIN of a key.
+type pinRequest struct {
+	Ref             string    `json:"ref,omitempty"` // which of several files with the key
+	Old             pinSource `json:"old"`
+	OldSecret       string    `json:"old_secret,omitempty"` // of pinSecret
+	New             pinSource `json:"new"`
+	NewSecret       string    `json:"new_secret,omitempty"` // of pinSecret
+	GuessableUnsafe bool      `json:"guessable_unsafe,omitempty"`
+}
+
+// pinSource says where a PIN comes from.
 type pinSource string
 
 const (

@@ -52,7 +52,11 @@ func (p *PINs) ask(ctx context.Context, r key.AuthRequest, use func(secret []byt
 	if !known {
 		request = Request{Key: r.Key}
 	}
-	q := request.question(fmt.Sprintf("Enter the PIN of the key %s.", r.Key.Ref))
+	title := "Enter the PIN of the key %s."
+	if ctx.Value(changing{}) != nil {
+		title = "Enter the PIN that the key %s has now: it is to be changed."
+	}
+	q := request.question(fmt.Sprintf(title, r.Key.Ref))
 	var refused refusedPINs
 	defer func() { refused.wipe() }()
 	repeated := false

@@ -76,7 +76,7 @@ func TestAuditFailsMeanwhile(t *testing.T) {
 	t.Run("create", func(t *testing.T) {
 		h := start(t, func(c *Config) { c.Keys = key.NewRing(&closing{&keytest.Backend{}, c.Audit}) })
 		_, err := h.client().Create(t.Context(), key.Spec{Name: "k", Usage: key.SSH, Algorithm: key.P256})
-		if err == nil || !strings.Contains(err.Error(), "the key tpm/k was created, but") {
+		if err == nil || !strings.Contains(err.Error(), "create of the key tpm/k is done, but") {
 			t.Errorf("got %v", err)
 		}
 		if r := h.lastRecord(); r.Action != "create" || r.Outcome != outcomeBegun || r.Ref != "k" {
@@ -91,7 +91,7 @@ func TestAuditFailsMeanwhile(t *testing.T) {
 			t.Fatal(err)
 		}
 		err = h.client().Delete(t.Context(), k.Info())
-		if err == nil || !strings.Contains(err.Error(), "the key tpm/k was deleted, but") {
+		if err == nil || !strings.Contains(err.Error(), "delete of the key tpm/k is done, but") {
 			t.Errorf("got %v", err)
 		}
 		if r := h.lastRecord(); r.Action != "delete" || r.Outcome != outcomeBegun || r.Key != k.Info().ID {

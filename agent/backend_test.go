@@ -44,6 +44,16 @@ func (b clientBackend) Create(ctx context.Context, s key.Spec) (key.Signer, erro
 	return b.c.Signer(ctx, in.Ref, "")
 }
 
+// ChangePIN implements [key.PINChanger].
+func (b clientBackend) ChangePIN(ctx context.Context, r key.Ref, c key.PINChange) error {
+	in, err := b.c.Resolve(ctx, r)
+	if err != nil {
+		return err
+	}
+	_, err = b.c.ChangePIN(ctx, in, c)
+	return err
+}
+
 // Delete implements [key.Deleter].
 func (b clientBackend) Delete(ctx context.Context, r key.Ref) error {
 	in, err := b.c.Resolve(ctx, r)

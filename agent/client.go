@@ -117,15 +117,21 @@ func (c *Client) Create(ctx context.Context, s key.Spec) (key.Info, error) {
 	if s.PIN == nil {
 		return c.create(ctx, s, pinNone, "")
 	}
-	var answer secretAnswer
-	err := s.PIN(ctx, func(secret []byte) error {
-		body := &secretBody{all: bytes.Clone(secret)}
-		return c.do(ctx, "POST", "/v1/secrets", "application/octet-stream", body, int64(len(secret)), &answer)
-	})
+	name, err := c.handOver(ctx, s.PIN)
 	if err != nil {
 		return key.Info{}, err
 	}
-	return c.create(ctx, s, pinSecret, answer.Secret)
+	return c.create(ctx, s, pinSecret, name)
+}
+
+// handOver sends a PIN ahead of the request that uses it, and returns its name.
+func (c *Client) handOver(ctx context.Context, pin key.LendFunc) (name string, err error) {
+	var answer secretAnswer
+	err = pin(ctx, func(secret []byte) error {
+		body := &secretBody{all: bytes.Clone(secret)}
+		return c.do(ctx, "POST", "/v1/secrets", "application/octet-stream", body, int64(len(secret)), &answer)
+	})
+	return answer.Secret, err
 }
 
 // CreateWithPrompt makes a key whose PIN the agent asks for; the spec's own PIN

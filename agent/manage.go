@@ -18,12 +18,7 @@ func (s *Server) createKey(w http.ResponseWriter, r *http.Request) (int, any, er
 	}
 	defer release()
 	peer := connOf(r.Context()).peer
-	// Whatever becomes of the request, its secret is used up.
-	defer func() {
-		if left := s.secrets.take(body.Secret, peer.UID); left != nil {
-			left.Wipe()
-		}
-	}()
+	defer s.useUp(peer, body.Secret)
 	spec, err := s.specOf(body, peer)
 	if err != nil {
 		return 0, nil, err
@@ -56,20 +51,50 @@ func (s *Server) specOf(b createRequest, p Peer) (key.Spec, error) {
 	if err := spec.Validate(); err != nil {
 		return spec, err
 	}
-	if (b.Secret != "") != (b.PIN == pinSecret) {
-		return spec, fmt.Errorf("field secret and pin %.80q do not fit: %w", b.PIN, key.ErrUsage)
+	q := Request{Peer: p, Key: key.Info{Ref: key.Ref{Name: b.Name}, Usage: spec.Usage}}.question("Choose a PIN for the new key " + b.Name + ".")
+	var err error
+	spec.PIN, err = s.lend(b.PIN, b.Secret, p, func(ctx context.Context, use func([]byte) error) error {
+		return s.config.PINs.newPIN(ctx, q, use)
+	})
+	return spec, err
+}
+
+// lend says where a PIN comes from: nowhere, a person whom prompt asks, or a secret
+// that was handed over.
+func (s *Server) lend(from pinSource, secret string, p Peer, prompt key.LendFunc) (key.LendFunc, error) {
+	if (secret != "") != (from == pinSecret) {
+		return nil, fmt.Errorf("the secret and pin %.80q do not fit: %w", from, key.ErrUsage)
 	}
-	switch b.PIN {
+	switch from {
 	case pinNone:
+		return nil, nil
 	case pinSecret:
-		spec.PIN = s.secrets.lend(b.Secret, p.UID)
+		return s.secrets.lend(secret, p.UID), nil
 	case pinPrompt:
-		q := Request{Peer: p, Key: key.Info{Ref: key.Ref{Name: b.Name}, Usage: spec.Usage}}.question("Choose a PIN for the new key " + b.Name + ".")
-		spec.PIN = func(ctx context.Context, use func([]byte) error) error { return s.config.PINs.newPIN(ctx, q, use) }
-	default:
-		return spec, fmt.Errorf("pin %.80q is none of none, prompt, secret: %w", b.PIN, key.ErrUsage)
+		return prompt, nil
 	}
-	return spec, nil
+	return nil, fmt.Errorf("pin %.80q is none of none, prompt, secret: %w", from, key.ErrUsage)
+}
+
+// useUp wipes the secrets of a request that ends, whatever became of it.
+func (s *Server) useUp(p Peer, names ...string) {
+	for _, name := range names {
+		if left := s.secrets.take(name, p.UID); left != nil {
+			left.Wipe()
+		}
+	}
+}
+
+// named finds the key of a reference, which must have the ID in the path.
+func (s *Server) named(r *http.Request, ref key.Ref) (key.Info, error) {
+	signer, err := s.config.Keys.Resolve(r.Context(), ref)
+	if err != nil {
+		return key.Info{}, err
+	}
+	if in := signer.Info(); string(in.ID) == r.PathValue("id") {
+		return in, nil
+	}
+	return key.Info{}, fmt.Errorf("key %q with the id %.80q: %w", ref, r.PathValue("id"), key.ErrNotFound)
 }
 
 func (s *Server) deleteKey(_ http.ResponseWriter, r *http.Request) (int, any, error) {
@@ -77,13 +102,9 @@ func (s *Server) deleteKey(_ http.ResponseWriter, r *http.Request) (int, any, er
 	if err != nil {
 		return 0, nil, err
 	}
-	signer, err := s.config.Keys.Resolve(r.Context(), ref)
+	in, err := s.named(r, ref)
 	if err != nil {
 		return 0, nil, err
-	}
-	in := signer.Info()
-	if string(in.ID) != r.PathValue("id") {
-		return 0, nil, fmt.Errorf("key %q with the id %.80q: %w", ref, r.PathValue("id"), key.ErrNotFound)
 	}
 	begun := newRecord("delete", SocketControl, connOf(r.Context()).peer)
 	begun.Key, begun.Ref = in.ID, in.Ref.String()
@@ -123,7 +144,7 @@ func (s *Server) recorded(begun record, act func(end *record) error) error {
 	end.end(err)
 	lost := s.config.Audit.write(end)
 	if lost != nil && err == nil {
-		lost = fmt.Errorf("the key %s was %sd, but its record is not complete: %w", end.Ref, end.Action, lost)
+		lost = fmt.Errorf("%s of the key %s is done, but its record is not complete: %w", end.Action, end.Ref, lost)
 	}
 	return errors.Join(err, lost)
 }

@@ -78,6 +78,10 @@ func (p *PINs) Close() {
 
 // Auth is the [key.AuthFunc] for device drivers.
 func (p *PINs) Auth(ctx context.Context, r key.AuthRequest, use func(secret []byte) error) error {
+	if ctx.Value(changing{}) != nil {
+		_, err := p.ask(ctx, r, use, false, nil)
+		return err
+	}
 	keep := !supervised(r.Key)
 	var wrong error
 	if keep {

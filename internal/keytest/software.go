@@ -72,7 +72,7 @@ func Generate(ctx context.Context, s key.Spec, auth key.AuthFunc) (*Software, er
 	k.info = key.Info{
 		ID:  id,
 		Ref: key.Ref{Backend: "tpm", Name: s.Name}, Algorithm: s.Algorithm, Usage: s.Usage,
-		Policy:  key.Policy{PIN: k.pin != nil, Unattended: s.Unattended},
+		Policy:  key.Policy{PIN: k.pin != nil, Uncounted: k.pin == nil, Unattended: s.Unattended},
 		Comment: s.Comment, Created: time.Now().UTC(), Public: k.signer.Public(),
 	}
 	if s.Comment == "" {
@@ -137,7 +137,8 @@ func (k *Software) check(secret []byte) error {
 	return nil
 }
 
-// Backend is a [key.Backend] of software keys that can create and delete.
+// Backend is a [key.Backend] of software keys that can create, delete and change
+// PINs.
 type Backend struct {
 	// Auth lends the keys' PINs. Set it before the first key is made.
 	Auth key.AuthFunc
@@ -149,9 +150,10 @@ type Backend struct {
 }
 
 var (
-	_ key.Backend = (*Backend)(nil)
-	_ key.Creator = (*Backend)(nil)
-	_ key.Deleter = (*Backend)(nil)
+	_ key.Backend    = (*Backend)(nil)
+	_ key.Creator    = (*Backend)(nil)
+	_ key.Deleter    = (*Backend)(nil)
+	_ key.PINChanger = (*Backend)(nil)
 )
 
 // Name implements [key.Backend].
@@ -202,6 +204,57 @@ func (b *Backend) Delete(_ context.Context, r key.Ref) error {
 	}
 	b.keys = slices.Delete(b.keys, i, i+1)
 	return nil
+}
+
+// ChangePIN implements [key.PINChanger]. Signers that were listed before keep the
+// old PIN.
+func (b *Backend) ChangePIN(ctx context.Context, r key.Ref, c key.PINChange) error {
+	b.mu.Lock()
+	i := b.index(r.Name)
+	if i < 0 {
+		b.mu.Unlock()
+		return fmt.Errorf("key %q: %w", r, key.ErrNotFound)
+	}
+	k := b.keys[i]
+	b.mu.Unlock()
+	if err := c.Validate(k.info); err != nil {
+		return err
+	}
+	changed := &Software{info: k.info, signer: k.signer, auth: k.auth}
+	set := func() error {
+		if c.New == nil {
+			return nil
+		}
+		return c.New(ctx, func(pin []byte) error { changed.pin = bytes.Clone(pin); return nil })
+	}
+	if err := k.withOld(ctx, c.Old, set); err != nil {
+		return err
+	}
+	changed.info.Policy.PIN = changed.pin != nil
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if i = b.index(r.Name); i < 0 {
+		return fmt.Errorf("key %q: %w", r, key.ErrNotFound)
+	}
+	b.keys[i] = changed
+	return nil
+}
+
+// withOld runs f once the PIN that the key has was given, if it has one.
+func (k *Software) withOld(ctx context.Context, old key.LendFunc, f func() error) error {
+	use := func(pin []byte) error {
+		if err := k.check(pin); err != nil {
+			return err
+		}
+		return f()
+	}
+	switch {
+	case k.pin == nil:
+		return f()
+	case old != nil:
+		return old(ctx, use)
+	}
+	return k.auth(ctx, key.AuthRequest{Key: k.info, TriesLeft: k.triesLeft}, use)
 }
 
 func (b *Backend) index(name string) int {

@@ -59,6 +59,8 @@ func TestBackend(t *testing.T, o Options, open func(t *testing.T, auth key.AuthF
 	t.Run("cancelled", s.testCancelled)
 	t.Run("parallel", s.testParallel)
 	t.Run("PIN", s.testPIN)
+	t.Run("PIN change", s.testPINChange)
+	t.Run("PIN that can be guessed", s.testGuessablePIN)
 }
 
 // spec is a key that signs without a person.
