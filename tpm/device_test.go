@@ -179,25 +179,6 @@ func TestWaitingCanBeCancelledAndCloseWaits(t *testing.T) {
 	wg.Wait()
 }
 
-func TestStatus(t *testing.T) {
-	chip := tpmtest.Start(t)
-	d := chip.Open()
-	b := backendOver(t, d, filepath.Join(t.TempDir(), "keys"), nil)
-	mustSign(t, create(t, b, "k", key.P256, nil))
-	s, err := d.Status(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := tpm.Status{
-		Device: chip.Device(), Manufacturer: "IBM", Firmware: s.Firmware,
-		Lockout:    tpm.Lockout{MaxTries: 3, IntervalSeconds: 1000, RecoverySeconds: 1000},
-		LoadedKeys: 1, SessionOpen: true, Transient: 1,
-	}
-	if s != want || strings.Count(s.Firmware, ".") != 3 {
-		t.Errorf("status %+v, want %+v", s, want)
-	}
-}
-
 // swtpmDevice makes a device that starts swtpm itself, and collects what it says.
 func swtpmDevice(t *testing.T, o tpm.Options, said *[]string) *tpm.Device {
 	t.Helper()

@@ -65,24 +65,8 @@ func TestAnotherParentIsRefusedBeforeTheSalt(t *testing.T) {
 func TestPersistentParent(t *testing.T) {
 	f := newFixture(t)
 	closed(t, f.b)
-	primary, err := tpm2.CreatePrimary{
-		PrimaryHandle: tpm2.TPMRHOwner, InPublic: tpm2.New2B(tpm.StorageTemplate()),
-	}.Execute(f.chip)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = tpm2.EvictControl{
-		Auth:             tpm2.TPMRHOwner,
-		ObjectHandle:     &tpm2.NamedHandle{Handle: primary.ObjectHandle, Name: primary.Name},
-		PersistentHandle: 0x81000001,
-	}.Execute(f.chip)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := (tpm2.FlushContext{FlushHandle: primary.ObjectHandle}).Execute(f.chip); err != nil {
-		t.Fatal(err)
-	}
-	_, err = tpm2.HierarchyChangeAuth{
+	persistParent(t, f.chip)
+	_, err := tpm2.HierarchyChangeAuth{
 		AuthHandle: tpm2.TPMRHOwner, NewAuth: tpm2.TPM2BAuth{Buffer: []byte("owner")},
 	}.Execute(f.chip)
 	if err != nil {
@@ -92,6 +76,28 @@ func TestPersistentParent(t *testing.T) {
 	mustSign(t, keytest.Only(t, backendOver(t, f.chip.Open(), f.dir, nil)))
 	if slices.Contains(f.chip.Commands(), tpm2.TPMCCCreatePrimary) {
 		t.Error("the storage primary was created again")
+	}
+}
+
+// persistParent keeps the storage primary in the TPM, as other programs do.
+func persistParent(t *testing.T, chip *tpmtest.TPM) {
+	t.Helper()
+	primary, err := tpm2.CreatePrimary{
+		PrimaryHandle: tpm2.TPMRHOwner, InPublic: tpm2.New2B(tpm.StorageTemplate()),
+	}.Execute(chip)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = tpm2.EvictControl{
+		Auth:             tpm2.TPMRHOwner,
+		ObjectHandle:     &tpm2.NamedHandle{Handle: primary.ObjectHandle, Name: primary.Name},
+		PersistentHandle: 0x81000001,
+	}.Execute(chip)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (tpm2.FlushContext{FlushHandle: primary.ObjectHandle}).Execute(chip); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -10,18 +10,35 @@ import (
 	"github.com/google/go-tpm/tpm2"
 
 	"github.com/sealsmith/sealsmith/internal/limits"
+	"github.com/sealsmith/sealsmith/key"
 )
 
-// Status is the state of a TPM. It is read without a session: something on the
-// bus can misreport it.
+// Status is the state of a TPM, and what can be done with it. It is read without a
+// session: something on the bus can misreport it. What the TPM says of itself is
+// printable, and short.
 type Status struct {
-	Device       string  `json:"device"`       // canonical device string
-	Manufacturer string  `json:"manufacturer"` // four characters, such as "IBM"
-	Firmware     string  `json:"firmware"`     // four numbers, such as "8217.4131.18.6"
-	Lockout      Lockout `json:"lockout"`
-	LoadedKeys   int     `json:"loaded_keys"`  // ours, kept in the TPM
-	SessionOpen  bool    `json:"session_open"` // ours
-	Transient    int     `json:"transient"`    // objects in the TPM, whoever loaded them
+	Device        string `json:"device"`        // canonical device string
+	Software      bool   `json:"software"`      // swtpm, started by us: it protects nothing
+	Manufacturer  string `json:"manufacturer"`  // four characters, such as "IBM"
+	Model         string `json:"model"`         // the maker's own text, such as "SLB9670"
+	Firmware      string `json:"firmware"`      // four numbers, such as "8217.4131.18.6"
+	Specification string `json:"specification"` // such as "2.0, level 0, revision 1.64"
+
+	Algorithms []key.Algorithm `json:"algorithms"` // of the keys that it makes
+	Hashes     []string        `json:"hashes"`     // of those that are in use anywhere
+	Schemes    []string        `json:"schemes"`    // of ecdsa, rsa-pkcs1, rsa-pss
+	Curves     []string        `json:"curves"`
+
+	Objects     Slots `json:"objects"`
+	Sessions    Slots `json:"sessions"`
+	Persistent  Slots `json:"persistent"`   // objects that stay in the TPM
+	LoadedKeys  int   `json:"loaded_keys"`  // ours, among Objects
+	SessionOpen bool  `json:"session_open"` // ours, among Sessions
+
+	Lockout         Lockout   `json:"lockout"`
+	Passwords       Passwords `json:"passwords"`
+	EndorsementKeys []EKIndex `json:"endorsement_keys"` // best first
+	Works           Works     `json:"works"`
 }
 
 // Lockout is the TPM's protection against guessing (TPM 2.0 part 1, section 25).
@@ -29,64 +46,89 @@ type Lockout struct {
 	Locked          bool   `json:"locked"`           // PINs are refused
 	Counter         uint32 `json:"counter"`          // wrong PINs that still count
 	MaxTries        uint32 `json:"max_tries"`        // the counter at which PINs are refused
+	TriesLeft       int    `json:"tries_left"`       // until then
 	IntervalSeconds uint32 `json:"interval_seconds"` // after which the counter goes down by one
 	RecoverySeconds uint32 `json:"recovery_seconds"` // lockoutAuth's own delay after a wrong try
+	WaitSeconds     int    `json:"wait_seconds"`     // at most, until one more PIN is taken; 0: now, or not known
 }
 
-// Status asks the TPM for its state. Its errors are those of [Device.Do].
+// Status asks the TPM for its state. It makes and loads nothing. Its errors are
+// those of [Device.Do].
 func (d *Device) Status(ctx context.Context) (Status, error) {
 	var s Status
 	err := d.run(ctx, func(c *chip) error {
-		return c.attempt(true, func() (err error) {
+		return c.explain(c.attempt(true, func() (err error) {
 			s, err = c.status()
 			return err
-		})
+		}))
 	})
 	return s, err
 }
 
-func (c *chip) status() (Status, error) {
-	fixed, err := c.properties(tpm2.TPMPTManufacturer, 8)
+func (c *chip) status() (s Status, err error) {
+	fixed, err := c.properties(tpm2.TPMPTFamilyIndicator, 18) // to TPM_PT_ACTIVE_SESSIONS_MAX
 	if err != nil {
 		return Status{}, err
 	}
-	lockout, err := c.lockout()
+	now, err := c.properties(tpm2.TPMPTPermanent, 18) // to TPM_PT_LOCKOUT_RECOVERY
 	if err != nil {
 		return Status{}, err
 	}
-	transient, err := c.handles(0x80000000)
-	if err != nil {
+	s = Status{
+		Device:      c.target.String(),
+		Software:    c.target.kind == swtpmChild,
+		Objects:     Slots{uint64(fixed[tpm2.TPMPTHRTransientMin]), uint64(now[tpm2.TPMPTHRTransientAvail])},
+		Sessions:    Slots{uint64(fixed[tpm2.TPMPTHRLoadedMin]), uint64(now[tpm2.TPMPTHRLoadedAvail])},
+		Persistent:  newPersistent(now),
+		LoadedKeys:  len(c.keys),
+		SessionOpen: c.session != nil,
+		Lockout:     newLockout(now),
+		Passwords:   newPasswords(now[tpm2.TPMPTPermanent]),
+	}
+	s.identify(fixed)
+	if err := c.abilities(&s); err != nil {
 		return Status{}, err
 	}
+	if s.EndorsementKeys, err = c.ekIndexes(); err != nil {
+		return Status{}, err
+	}
+	s.Works, err = c.works(s)
+	return s, err
+}
+
+// identify fills in who made the TPM.
+func (s *Status) identify(fixed map[tpm2.TPMPT]uint32) {
 	v1, v2 := fixed[tpm2.TPMPTFirmwareVersion1], fixed[tpm2.TPMPTFirmwareVersion2]
-	return Status{
-		Device:       c.target.String(),
-		Manufacturer: characters(fixed[tpm2.TPMPTManufacturer]),
-		Firmware:     fmt.Sprintf("%d.%d.%d.%d", v1>>16, v1&0xffff, v2>>16, v2&0xffff),
-		Lockout:      lockout,
-		LoadedKeys:   len(c.keys),
-		SessionOpen:  c.session != nil,
-		Transient:    len(transient),
-	}, nil
+	revision := fixed[tpm2.TPMPTRevision]
+	s.Manufacturer = characters(fixed[tpm2.TPMPTManufacturer])
+	s.Model = characters(fixed[tpm2.TPMPTVendorString1], fixed[tpm2.TPMPTVendorString2],
+		fixed[tpm2.TPMPTVendorString3], fixed[tpm2.TPMPTVendorString4])
+	s.Firmware = fmt.Sprintf("%d.%d.%d.%d", v1>>16, v1&0xffff, v2>>16, v2&0xffff)
+	s.Specification = fmt.Sprintf("%s, level %d, revision %d.%02d", characters(fixed[tpm2.TPMPTFamilyIndicator]),
+		fixed[tpm2.TPMPTLevel], revision/100, revision%100)
 }
 
 // lockout reads the counters that protect PINs.
 func (c *chip) lockout() (Lockout, error) {
-	p, err := c.properties(tpm2.TPMPTLockoutCounter, 4)
+	p, err := c.properties(tpm2.TPMPTPermanent, 18)
 	if err != nil {
 		return Lockout{}, err
 	}
-	permanent, err := c.properties(tpm2.TPMPTPermanent, 1)
-	if err != nil {
-		return Lockout{}, err
-	}
-	return Lockout{
-		Locked:          permanent[tpm2.TPMPTPermanent]&(1<<9) != 0, // inLockout (part 2, 8.6)
+	return newLockout(p), nil
+}
+
+func newLockout(p map[tpm2.TPMPT]uint32) Lockout {
+	l := Lockout{
+		Locked:          p[tpm2.TPMPTPermanent]&inLockout != 0,
 		Counter:         p[tpm2.TPMPTLockoutCounter],
 		MaxTries:        p[tpm2.TPMPTMaxAuthFail],
 		IntervalSeconds: p[tpm2.TPMPTLockoutInterval],
 		RecoverySeconds: p[tpm2.TPMPTLockoutRecovery],
-	}, nil
+	}
+	if l.TriesLeft = l.triesLeft(); l.TriesLeft == 0 {
+		l.WaitSeconds = int(l.wait() / time.Second)
+	}
+	return l
 }
 
 // triesLeft is how many wrong PINs the TPM will still take.
@@ -143,13 +185,17 @@ func (c *chip) handles(first tpm2.TPMHandle) ([]tpm2.TPMHandle, error) {
 	return list.Handle, nil
 }
 
-// characters prints a property that holds four characters; the TPM chooses them.
-func characters(v uint32) string {
-	text := strings.TrimRight(string(binary.BigEndian.AppendUint32(nil, v)), "\x00 ")
+// characters prints properties that hold four characters each; the TPM chooses
+// them.
+func characters(values ...uint32) string {
+	var text []byte
+	for _, v := range values {
+		text = binary.BigEndian.AppendUint32(text, v)
+	}
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r > '~' {
 			return '?'
 		}
 		return r
-	}, text)
+	}, strings.Trim(strings.ReplaceAll(string(text), "\x00", ""), " "))
 }

@@ -101,6 +101,7 @@ cancelled by the user; 5 device missing, busy or locked out.`,
 	root.AddCommand(
 		a.group("key", "keys in hardware", a.keyCreate(), a.keyList(), a.keyShow(), a.keyPubkey(), a.keyDelete()),
 		a.group("agent", "the agent that holds the device", a.agentStatus()),
+		a.group("tpm", "the TPM itself", a.tpmStatus()),
 		a.group("bundle", "TPM CA bundles", a.bundleBuild(), a.bundleSign(), a.bundleVerify()),
 		a.group("image", "OCI images", a.imageBuild(), a.imageSign(), a.imageVerify()),
 		a.versionCommand(),

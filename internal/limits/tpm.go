@@ -44,6 +44,9 @@ const (
 	// TPMList is how many algorithms or curves are asked for: the TCG has given
 	// out about 70 numbers.
 	TPMList = 128
+	// TPMSavedKeys is how many keys that had to be unloaded are kept as the TPM
+	// wrapped them, each in up to TPMFrame: more than a person uses in turn.
+	TPMSavedKeys = 64
 	// TPMNVRead is how much of an NV index is read at once, in bytes. Every TPM
 	// gives that much; few give more.
 	TPMNVRead = 512
@@ -58,6 +61,9 @@ const (
 	TPMPIN = 32
 	// TPMKeyFile is the largest key file, in bytes: an RSA-3072 key takes 2 KiB.
 	TPMKeyFile = 16 << 10
+	// TPMKeyFileDepth is how deep the elements of a key file's unknown fields may be
+	// nested: the known ones go three deep.
+	TPMKeyFileDepth = 8
 	// TPMFolderTick is how old the times of the key folder must be to tell of every
 	// later change: the coarsest clock of a file system in use counts two seconds.
 	TPMFolderTick = 3 * time.Second
