@@ -2,11 +2,14 @@ package tpm
 
 import (
 	"cmp"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/google/go-tpm/tpm2"
 
 	"github.com/sealsmith/sealsmith/internal/limits"
 )
@@ -40,6 +43,10 @@ const (
 	challengeFormat = "sealsmith challenge v1"
 	answerFormat    = "sealsmith answer v1"
 	pendingFormat   = "sealsmith pending challenge v1"
+
+	// challengeSecret is the size of the secret, in octets: as much as an EK
+	// whose Name is made with SHA-256 takes.
+	challengeSecret = sha256.Size
 )
 
 type challengeJSON struct {
@@ -62,6 +69,34 @@ type pendingJSON struct {
 	AKName              string    `json:"ak_name"`
 	SecretSHA256        string    `json:"secret_sha256"`
 	Created             time.Time `json:"created"`
+}
+
+// NewChallenge makes a challenge for the TPM that evidence is said to come from,
+// and what is to be kept of it. It checks that the endorsement and the attestation
+// key are such keys, and not that anybody should trust them: [VerifyAttestation]
+// does.
+func NewChallenge(e *Evidence, now time.Time) (*Challenge, *Pending, error) {
+	a, err := parseAttestation(e)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := cmp.Or(a.checkEKPublic(), a.checkAK()); err != nil {
+		return nil, nil, err
+	}
+	ek, err := tpm2.ImportEncapsulationKey(a.ekPublic)
+	if err != nil {
+		return nil, nil, refuse(EKPublicMismatch, "%w", err)
+	}
+	secret := make([]byte, challengeSecret)
+	rand.Read(secret) // never fails
+	credential, encrypted, err := tpm2.CreateCredential(rand.Reader, ek, a.akName, secret)
+	if err != nil {
+		return nil, nil, fmt.Errorf("encrypt challenge: %w", err)
+	}
+	hash := sha256.Sum256(secret)
+	clear(secret)
+	return &Challenge{a.ekSHA256(), formatName(a.akName), credential, encrypted},
+		&Pending{a.ekSHA256(), formatName(a.akName), hex.EncodeToString(hash[:]), now.UTC().Truncate(time.Second)}, nil
 }
 
 // ParseChallenge reads a challenge. Its error is a [*Refusal] as [Malformed].

@@ -58,6 +58,9 @@ func ParseEvidence(data []byte) (*Evidence, error) {
 	if j.Format != evidenceFormat || j.Kind != evidenceKind {
 		return nil, refuse(Malformed, "evidence of format %.80q and kind %.80q, want %q and %q", j.Format, j.Kind, evidenceFormat, evidenceKind)
 	}
+	if j.Nonce == nil {
+		return nil, refuse(Malformed, "evidence: the nonce is null")
+	}
 	if err := e.check(); err != nil {
 		return nil, refuse(Malformed, "evidence: %w", err)
 	}

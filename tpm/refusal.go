@@ -24,7 +24,6 @@ const (
 	NotACertify       Reason = "not-a-certify"      // the TPM did not make it, or about something else
 	NonceMismatch     Reason = "nonce-mismatch"     // made for another nonce than the one wanted
 	KeyNotCertified   Reason = "key-not-certified"  // the TPM vouched for another key
-	KeyNotLoaded      Reason = "key-not-loaded"     // the TPM had only the public area of the key
 	Imported          Reason = "imported"           // the key was made outside
 	Duplicable        Reason = "duplicable"         // the key may leave the TPM
 	KeyUnfit          Reason = "key-unfit"          // the key signs nothing that we verify
