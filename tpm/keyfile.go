@@ -35,6 +35,7 @@ type keyFile struct {
 	authPolicy  []byte // SEQUENCE OF TPMAuthPolicy, raw; nil: absent
 	description *string
 	rsaParent   *bool
+	unknown     []byte // fields of a later draft, raw; nil: none
 	parent      uint32
 	public      []byte // TPMT_PUBLIC, without its size
 	private     []byte // TPM2B_PRIVATE's content, without its size
@@ -85,6 +86,9 @@ func parseKeyDER(der []byte) (*keyFile, error) {
 	if err := k.parseOptional(&s); err != nil {
 		return nil, err
 	}
+	if k.kind.Equal(oidImportable) && k.secret == nil {
+		return nil, errors.New("importable key without its secret")
+	}
 	var public, private cryptobyte.String
 	if !s.ReadASN1Integer(&k.parent) {
 		return nil, errors.New("bad parent")
@@ -105,7 +109,8 @@ func parseKeyDER(der []byte) (*keyFile, error) {
 	return k, nil
 }
 
-// parseOptional parses the fields [0] to [5], each of which may be absent.
+// parseOptional parses the fields [0] to [5], each of which may be absent, and
+// those that follow them.
 func (k *keyFile) parseOptional(s *cryptobyte.String) error {
 	var err error
 	if k.emptyAuth, err = readFlag(s, 0); err != nil {
@@ -130,7 +135,52 @@ func (k *keyFile) parseOptional(s *cryptobyte.String) error {
 	if k.rsaParent, err = readFlag(s, 5); err != nil {
 		return fmt.Errorf("rsaParent: %w", err)
 	}
-	return nil
+	k.unknown, err = readUnknown(s)
+	return err
+}
+
+// readUnknown reads the fields from [6] on, which the draft does not have yet: a
+// program that changes a key's PIN must not lose what another wrote.
+func readUnknown(s *cryptobyte.String) ([]byte, error) {
+	start := []byte(*s)
+	for last := cbasn1.Tag(5); ; {
+		rest := *s
+		var content cryptobyte.String
+		var tag cbasn1.Tag
+		if !rest.ReadAnyASN1(&content, &tag) || tag&classMask != cbasn1.Tag(0).ContextSpecific() {
+			if len(start) == len(*s) {
+				return nil, nil
+			}
+			return start[:len(start)-len(*s)], nil
+		}
+		number := tag & numberMask
+		if number <= last || tag&constructed != 0 && !isDER(content, limits.TPMKeyFileDepth) {
+			return nil, fmt.Errorf("field [%d]: %w", number, errMalformed)
+		}
+		last, *s = number, rest
+	}
+}
+
+// The parts of a tag (X.690, section 8.1.2).
+const (
+	classMask   cbasn1.Tag = 0xc0
+	constructed cbasn1.Tag = 0x20
+	numberMask  cbasn1.Tag = 0x1f
+)
+
+// isDER says whether b is a series of DER elements that are nested no deeper.
+func isDER(b cryptobyte.String, depth int) bool {
+	for !b.Empty() {
+		var content cryptobyte.String
+		var tag cbasn1.Tag
+		if !b.ReadAnyASN1(&content, &tag) {
+			return false
+		}
+		if tag&constructed != 0 && (depth == 0 || !isDER(content, depth-1)) {
+			return false
+		}
+	}
+	return true
 }
 
 var errMalformed = errors.New("malformed")
@@ -244,6 +294,7 @@ func (k *keyFile) encodeDER() ([]byte, error) {
 		if k.rsaParent != nil {
 			addExplicit(b, 5, func(b *cryptobyte.Builder) { b.AddASN1Boolean(*k.rsaParent) })
 		}
+		b.AddBytes(k.unknown)
 		b.AddASN1Uint64(uint64(k.parent))
 		for _, area := range [][]byte{k.public, k.private} {
 			b.AddASN1(cbasn1.OCTET_STRING, func(b *cryptobyte.Builder) {

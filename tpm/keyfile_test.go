@@ -16,6 +16,7 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 
+	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/internal/testenv"
 	"github.com/sealsmith/sealsmith/key"
 )
@@ -84,6 +85,8 @@ func full(t testing.TB) *keyFile {
 	}
 	policy(&b)
 	k.policy = b.BytesOrPanic()
+	// [6] {INTEGER 7}, and [8] of another type
+	k.unknown = []byte{0xA6, 0x03, 0x02, 0x01, 0x07, 0x88, 0x01, 0x00}
 	b = cryptobyte.Builder{}
 	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
 		b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
@@ -242,19 +245,25 @@ func TestMalformedKeyFiles(t *testing.T) {
 		inner := append(bytes.Clone(good[4:]), extra...)
 		return append([]byte{0x30, 0x82, byte(len(inner) >> 8), byte(len(inner))}, inner...)
 	}
+	noSecret := full(t)
+	noSecret.secret = nil
 	shorter := bytes.Clone(good)
 	shorter[bytes.Index(good, []byte{0x00, 0x23, 0x00, 0x0B})-1]--
 	for name, der := range map[string][]byte{
-		"empty":           nil,
-		"bytes after":     append(bytes.Clone(good), 0),
-		"bytes at end":    longer(0x05, 0x00),
-		"cut":             good[:len(good)-1],
-		"wrong type":      bytes.Replace(good, []byte{0x67, 0x81, 0x05, 0x0A, 0x01, 0x04}, []byte{0x67, 0x81, 0x05, 0x0A, 0x01, 0x07}, 1),
-		"unknown field 6": bytes.Replace(good, []byte{0xA5, 0x03, 0x01, 0x01}, []byte{0xA6, 0x03, 0x01, 0x01}, 1),
-		"order of fields": bytes.Replace(good, []byte{0xA0, 0x03, 0x01, 0x01}, []byte{0xA5, 0x03, 0x01, 0x01}, 1),
-		"negative parent": bytes.Replace(good, []byte{0x02, 0x05, 0x00, 0x81}, []byte{0x02, 0x05, 0x80, 0x81}, 1),
-		"size of public":  shorter,
-		"size of private": bytes.Replace(good, []byte("\x00\x15a wrapped"), []byte("\x00\x14a wrapped"), 1),
+		"empty":              nil,
+		"bytes after":        append(bytes.Clone(good), 0),
+		"bytes at end":       longer(0x05, 0x00),
+		"cut":                good[:len(good)-1],
+		"wrong type":         bytes.Replace(good, []byte{0x67, 0x81, 0x05, 0x0A, 0x01, 0x04}, []byte{0x67, 0x81, 0x05, 0x0A, 0x01, 0x07}, 1),
+		"order of fields":    bytes.Replace(good, []byte{0xA0, 0x03, 0x01, 0x01}, []byte{0xA5, 0x03, 0x01, 0x01}, 1),
+		"negative parent":    bytes.Replace(good, []byte{0x02, 0x05, 0x00, 0x81}, []byte{0x02, 0x05, 0x80, 0x81}, 1),
+		"no secret":          mustEncode(t, noSecret),
+		"size of public":     shorter,
+		"parent too large":   bytes.Replace(good, []byte{0x02, 0x05, 0x00, 0x81}, []byte{0x02, 0x05, 0x01, 0x81}, 1),
+		"long BOOLEAN":       bytes.Replace(good, []byte{0xA0, 0x03, 0x01, 0x01}, []byte{0xA0, 0x03, 0x01, 0x00}, 1),
+		"length not minimal": bytes.Replace(good, []byte{0xA0, 0x03, 0x01, 0x01, 0x00}, []byte{0xA0, 0x81, 0x02, 0x01, 0x00}, 1),
+		"not UTF-8":          bytes.Replace(good, []byte("ü"), []byte{0xC3, 0x20}, 1),
+		"size of private":    bytes.Replace(good, []byte("\x00\x15a wrapped"), []byte("\x00\x14a wrapped"), 1),
 	} {
 		if bytes.Equal(der, good) {
 			t.Errorf("%s: the case changes nothing", name)
@@ -278,6 +287,53 @@ func TestMalformedKeyFiles(t *testing.T) {
 	}
 	if _, err := parseKeyFile([]byte("\n" + block + "\n")); err != nil {
 		t.Errorf("PEM with empty lines around it: %v", err)
+	}
+}
+
+// TestUnknownFields: what follows [5] is kept byte for byte, if it is what a later
+// draft can be: fields in their order, each DER.
+func TestUnknownFields(t *testing.T) {
+	nested := func(depth int) []byte { // [6] holding SEQUENCEs
+		b := []byte{0x30, 0x00}
+		for range depth - 1 {
+			b = append([]byte{0x30, byte(len(b))}, b...)
+		}
+		return append([]byte{0xA6, byte(len(b))}, b...)
+	}
+	file := sample(t, key.P256)
+	for name, unknown := range map[string][]byte{
+		"one":     {0xA6, 0x03, 0x02, 0x01, 0x07},
+		"several": {0xA6, 0x00, 0x87, 0x01, 0xFF, 0x9E, 0x00},
+		"nested":  nested(limits.TPMKeyFileDepth),
+	} {
+		file.unknown = unknown
+		der := mustEncode(t, file)
+		got, err := parseKeyDER(der)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		} else if !bytes.Equal(mustEncode(t, got), der) || !bytes.Equal(got.unknown, unknown) {
+			t.Errorf("%s: %x", name, got.unknown)
+		}
+	}
+	for name, unknown := range map[string][]byte{
+		"out of order":    {0xA7, 0x00, 0xA6, 0x00},
+		"twice":           {0xA6, 0x00, 0x86, 0x00},
+		"known":           {0xA5, 0x03, 0x01, 0x01, 0xFF, 0xA5, 0x00},
+		"known, later":    {0xA6, 0x00, 0xA0, 0x03, 0x01, 0x01, 0xFF},
+		"universal":       {0x04, 0x00},
+		"application":     {0x46, 0x00},
+		"private":         {0xC6, 0x00},
+		"high tag number": {0xBF, 0x1F, 0x00},
+		"long length":     {0xA6, 0x81, 0x00},
+		"no length":       {0xA6, 0x80, 0x00, 0x00},
+		"cut inside":      {0xA6, 0x02, 0x02, 0x01},
+		"not DER inside":  {0xA6, 0x04, 0x02, 0x81, 0x01, 0x00},
+		"too deep":        nested(limits.TPMKeyFileDepth + 1),
+	} {
+		file.unknown = unknown
+		if _, err := parseKeyDER(mustEncode(t, file)); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
 	}
 }
 

@@ -59,6 +59,8 @@ func publicKey(public *tpm2.TPMTPublic) (crypto.PublicKey, error) {
 			return nil, err
 		}
 		return rsaKey(detail, modulus.Buffer)
+	case tpm2.TPMAlgKeyedHash:
+		return nil, fmt.Errorf("sealed data, not a key that signs: %w", key.ErrUnsupported)
 	}
 	return nil, fmt.Errorf("key type %#x: %w", uint16(public.Type), key.ErrUnsupported)
 }
