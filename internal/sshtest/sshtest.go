@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -25,9 +26,9 @@ type Server struct {
 	log            lockedBuffer
 }
 
-// Start starts an sshd that lets the given public key lines in. It stops with
-// the test.
-func Start(t testing.TB, authorizedKeys []byte) *Server {
+// Start starts an sshd that lets the given public key lines in, with more lines of
+// configuration. It stops with the test.
+func Start(t testing.TB, authorizedKeys []byte, config ...string) *Server {
 	t.Helper()
 	sshd := testenv.Need(t, testenv.SSHD)
 	keygen := testenv.Need(t, testenv.SSHKeygen)
@@ -49,7 +50,7 @@ func Start(t testing.TB, authorizedKeys []byte) *Server {
 	}
 	s.AuthorizedKeys = s.write(t, "authorized_keys", authorizedKeys)
 	for range 5 {
-		if s.start(t, sshd, host) {
+		if s.start(t, sshd, host, strings.Join(config, "\n")) {
 			return s
 		}
 	}
@@ -58,7 +59,7 @@ func Start(t testing.TB, authorizedKeys []byte) *Server {
 }
 
 // start tries one free port; another process may take it first.
-func (s *Server) start(t testing.TB, sshd, host string) bool {
+func (s *Server) start(t testing.TB, sshd, host, more string) bool {
 	t.Helper()
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -74,7 +75,8 @@ StrictModes no
 UsePAM no
 AuthenticationMethods publickey
 MaxStartups 200
-`, s.Port, host, s.AuthorizedKeys))
+%s
+`, s.Port, host, s.AuthorizedKeys, more))
 	cmd := exec.Command(sshd, "-D", "-e", "-f", config)
 	cmd.Stderr = &s.log
 	if err := cmd.Start(); err != nil {
