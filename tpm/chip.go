@@ -39,6 +39,7 @@ type chip struct {
 
 	session *session
 	keys    []loadedKey   // the one used last is the last
+	saved   []savedKey    // unloaded to make room
 	primary []byte        // the Name of the storage primary, once it was checked
 	hashes  []crypto.Hash // those of ours that the TPM has; nil: not asked yet
 
@@ -269,7 +270,7 @@ func (c *chip) flushAll() {
 	if c.session != nil {
 		c.flush(c.session.handle)
 	}
-	c.keys, c.session = nil, nil
+	c.keys, c.saved, c.session = nil, nil, nil
 }
 
 // flush unloads one object or session. It fails only if the connection was lost:
@@ -316,7 +317,7 @@ func (c *chip) lose(err error) error {
 // drop closes the connection and forgets everything that lived in it.
 func (c *chip) drop() error {
 	l := c.link
-	c.link, c.session, c.keys, c.primary, c.hashes = nil, nil, nil, nil, nil
+	c.link, c.session, c.keys, c.saved, c.primary, c.hashes = nil, nil, nil, nil, nil, nil
 	if l == nil {
 		return nil
 	}

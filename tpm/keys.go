@@ -33,11 +33,13 @@ func (c *chip) load(o *object) (tpm2.TPMHandle, error) {
 		return k.handle, nil
 	}
 	c.makeRoom()
-	var handle tpm2.TPMHandle
-	err := c.withParentOf(o, func(p parent) (err error) {
-		handle, err = c.loadUnder(p, o)
-		return err
-	})
+	handle, found, err := c.restore(o)
+	if !found && err == nil {
+		err = c.withParentOf(o, func(p parent) (err error) {
+			handle, err = c.loadUnder(p, o)
+			return err
+		})
+	}
 	if err != nil {
 		return 0, fmt.Errorf("load key: %w", err)
 	}
@@ -75,13 +77,6 @@ func (c *chip) evict(i int) {
 	k := c.keys[i]
 	c.keys = slices.Delete(c.keys, i, i+1)
 	c.flush(k.handle)
-}
-
-// makeRoom unloads the keys that were used longest ago until one more fits.
-func (c *chip) makeRoom() {
-	for len(c.keys) >= c.target.slots() {
-		c.evict(0)
-	}
 }
 
 // create makes a key under the storage primary. The PIN travels in the encrypted

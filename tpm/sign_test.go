@@ -250,7 +250,7 @@ func TestMoreKeysThanSlots(t *testing.T) {
 		t.Errorf("signatures with kept keys took %v", got)
 	}
 	mustSign(t, keys[0])
-	if got := chip.Commands(); tpmtest.Count(got, tpm2.TPMCCLoad) != 1 {
+	if got := chip.Commands(); tpmtest.Count(got, tpm2.TPMCCContextLoad) != 1 {
 		t.Errorf("a signature with an evicted key took %v", got)
 	}
 }
