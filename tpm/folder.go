@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -37,56 +38,33 @@ type folder struct {
 	dir    string
 	notice func(string)
 
-	mu    sync.Mutex
-	stamp string
-	keys  []storedKey
+	mu   sync.Mutex
+	seen listing
+	keys []storedKey // of seen
 }
 
 // list returns the keys by name. The slice must not be changed.
 func (f *folder) list() ([]storedKey, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	names, stamp, err := scan(f.dir)
+	if f.seen.holds(f.dir) {
+		return f.keys, nil
+	}
+	now, err := list(f.dir)
 	if err != nil {
 		return nil, fmt.Errorf("list keys: %w", err)
 	}
-	if stamp == f.stamp {
-		return f.keys, nil
-	}
-	var keys []storedKey
-	for _, name := range names {
-		k := readKey(f.dir, name)
-		if !errors.Is(k.err, fs.ErrNotExist) { // deleted meanwhile
-			keys = append(keys, k)
+	if !slices.Equal(now.files, f.seen.files) {
+		f.keys = nil
+		for _, name := range now.keys() {
+			k := readKey(f.dir, name)
+			if !errors.Is(k.err, fs.ErrNotExist) { // deleted meanwhile
+				f.keys = append(f.keys, k)
+			}
 		}
 	}
-	f.stamp, f.keys = stamp, keys
-	return keys, nil
-}
-
-// scan returns the names of the keys in a folder and a text that changes with
-// any file in it, with what a link leads to, and with their owners and modes. A
-// missing folder is an empty one.
-func scan(dir string) (names []string, stamp string, err error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, "", err
-	}
-	var b strings.Builder
-	b.WriteString("read") // never empty
-	for _, e := range entries {
-		var st unix.Stat_t
-		err := unix.Stat(filepath.Join(dir, e.Name()), &st)
-		if err == unix.ENOENT {
-			continue // deleted meanwhile
-		}
-		fmt.Fprintf(&b, "\n%q %d %o %d %d %d %d %v", e.Name(),
-			st.Ino, st.Mode, st.Uid, st.Size, st.Mtim.Nano(), st.Ctim.Nano(), err)
-		if name, found := strings.CutSuffix(e.Name(), keySuffix); found && !strings.HasPrefix(name, ".") {
-			names = append(names, name)
-		}
-	}
-	return names, b.String(), nil
+	f.seen = now
+	return f.keys, nil
 }
 
 // store writes a new key. The files that can be made again come first: a crash

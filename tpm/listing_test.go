@@ -1,0 +1,88 @@
+package tpm
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/sealsmith/sealsmith/internal/limits"
+)
+
+// TestListingSeesEveryChange looks at a folder that has been quiet for long, where
+// files are not listed again.
+func TestListingSeesEveryChange(t *testing.T) {
+	write := func(t *testing.T, path string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte("text"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, change := range map[string]func(dir, elsewhere string) error{
+		"new file":    func(dir, _ string) error { return os.WriteFile(filepath.Join(dir, "n.tpm"), nil, 0o600) },
+		"file gone":   func(dir, _ string) error { return os.Remove(filepath.Join(dir, "k.tpm")) },
+		"edited":      func(dir, _ string) error { return os.WriteFile(filepath.Join(dir, "k.tpm"), []byte("TEXT"), 0o600) },
+		"mode":        func(dir, _ string) error { return os.Chmod(filepath.Join(dir, "k.tpm"), 0o644) },
+		"replaced":    func(dir, elsewhere string) error { return os.Rename(elsewhere+"/o", filepath.Join(dir, "k.tpm")) },
+		"link's end":  func(_, elsewhere string) error { return os.WriteFile(elsewhere+"/l", []byte("TEXT"), 0o600) },
+		"link broken": func(_, elsewhere string) error { return os.Remove(elsewhere + "/l") },
+		"folder mode": func(dir, _ string) error { return os.Chmod(dir, 0o755) },
+		"folder gone": func(dir, _ string) error { return os.RemoveAll(dir) },
+		"other folder": func(dir, elsewhere string) error {
+			if err := os.Rename(dir, dir+".old"); err != nil {
+				return err
+			}
+			return os.Rename(elsewhere, dir)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir, elsewhere := filepath.Join(t.TempDir(), "keys"), t.TempDir()
+			if err := os.Mkdir(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			write(t, filepath.Join(dir, "k.tpm"))
+			write(t, filepath.Join(elsewhere, "o"))
+			write(t, filepath.Join(elsewhere, "l"))
+			if err := os.Symlink(filepath.Join(elsewhere, "l"), filepath.Join(dir, "l.tpm")); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(20 * time.Millisecond) // ticks of the clock
+			l, err := list(dir)
+			if err != nil || l.settled {
+				t.Fatalf("a new folder: %+v, %v", l, err)
+			}
+			l.settled = true
+			if !l.holds(dir) {
+				t.Fatal("changed though nobody touched it")
+			}
+			if err := change(dir, elsewhere); err != nil {
+				t.Fatal(err)
+			}
+			if l.holds(dir) {
+				t.Error("the change was not seen")
+			}
+		})
+	}
+}
+
+// TestListingSettles: a folder is listed again until its times tell of new files.
+func TestListingSettles(t *testing.T) {
+	dir := t.TempDir()
+	changed := stateOf(dir)
+	changed.ctime -= int64(limits.TPMFolderTick)
+	changed.mtime -= int64(limits.TPMFolderTick)
+	if !changed.settled(time.Now()) || stateOf(dir).settled(time.Now()) {
+		t.Error("only times that are old settle a folder")
+	}
+	for _, of := range []*int64{&changed.ctime, &changed.mtime} {
+		*of += int64(time.Hour)
+		if changed.settled(time.Now()) {
+			t.Error("times in the future settle a folder")
+		}
+		*of -= int64(time.Hour)
+	}
+	if stateOf(filepath.Join(dir, "none")).settled(time.Now()) {
+		t.Error("a missing folder is settled")
+	}
+}
