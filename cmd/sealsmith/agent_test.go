@@ -18,6 +18,7 @@ import (
 	"github.com/sealsmith/sealsmith/internal/ocitest"
 	"github.com/sealsmith/sealsmith/internal/sshtest"
 	"github.com/sealsmith/sealsmith/internal/testenv"
+	"github.com/sealsmith/sealsmith/key"
 )
 
 // world is a user's folders, with our programs in it.
@@ -124,14 +125,22 @@ func TestUsageByShape(t *testing.T) {
 		testenv.Need(t, p)
 	}
 	w := newWorld(t)
-	usages := []string{"ssh", "artifact", "digest"}
+	var usages []string
+	for _, usage := range key.Usages {
+		usages = append(usages, string(usage))
+	}
 	for _, usage := range usages {
 		w.run("sealsmith", "key", "create", usage, "--usage", usage, "--unattended")
 		w.write(usage+".pub", w.run("sealsmith", "key", "pubkey", usage))
 	}
 	w.write("document", "a file")
-	server := sshtest.Start(t, []byte(w.run("cat", "ssh.pub", "artifact.pub", "digest.pub")))
+	var pubs []string
+	for _, usage := range usages {
+		pubs = append(pubs, usage+".pub")
+	}
+	server := sshtest.Start(t, []byte(w.run("cat", pubs...)))
 	w.startAgent()
+	w.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", "user")
 	w.write("app", "#!/bin/true\n")
 	image := strings.TrimSpace(w.run("sealsmith", "image", "build", "--binary", "linux/amd64=app", "--push", ocitest.Registry(t, true)+"/app:v1"))
 
@@ -160,6 +169,17 @@ func TestUsageByShape(t *testing.T) {
 		"ssh-keygen other namespace": func(usage string) error {
 			return w.signFile(usage, "sealsmith-bundle")
 		},
+		"certificate": func(usage string) error {
+			_, err := w.try("", "ssh-keygen", "-q", "-s", usage+".pub", "-U", "-I", "id", "-n", "me", "-V", "+1h", "user.pub")
+			return err
+		},
+		"sshd": func(usage string) error {
+			pub := w.path(usage + ".pub")
+			host := hostKeyServer{sshtest.Start(t, []byte(w.run("cat", "user.pub")), "HostKeyAgent "+w.sshSocket(), "HostKey "+pub), w}
+			host.knows("HOST " + strings.TrimSpace(w.run("cat", pub)))
+			_, err := host.ssh("LogLevel=ERROR", "true")
+			return err
+		},
 		"ssh-add -T": func(usage string) error {
 			_, err := w.try("", "ssh-add", "-T", w.path(usage+".pub"))
 			return err
@@ -174,11 +194,13 @@ func TestUsageByShape(t *testing.T) {
 		},
 	}
 	allowed := map[string][]string{
-		"list":                       {"ssh"},
+		"list":                       {"ssh", "ssh-ca", "ssh-host"},
 		"login":                      {"ssh"},
 		"git commit":                 {"ssh"},
 		"ssh-keygen file":            {"ssh"},
 		"ssh-keygen other namespace": {},
+		"certificate":                {"ssh-ca"},
+		"sshd":                       {"ssh-host"},
 		"ssh-add -T":                 {},
 		"bundle sign":                {"artifact"},
 		"image sign":                 {"artifact", "digest"},
@@ -187,7 +209,19 @@ func TestUsageByShape(t *testing.T) {
 	// client finds that the key is not offered.
 	refusals := map[string]string{
 		"ssh-keygen other namespace/ssh": "sshsig",
+		"certificate/ssh":                "certificate",
+		"certificate/ssh-host":           "certificate",
 		"ssh-add -T/ssh":                 "unrecognised",
+	}
+	for _, usage := range []string{"ssh-ca", "ssh-host"} {
+		refusals["login/"+usage] = "user-auth"
+		refusals["git commit/"+usage] = "sshsig"
+		refusals["ssh-keygen file/"+usage] = "sshsig"
+		refusals["ssh-keygen other namespace/"+usage] = "sshsig"
+		refusals["ssh-add -T/"+usage] = "unrecognised"
+	}
+	for _, usage := range []string{"ssh", "ssh-ca", "artifact", "digest"} {
+		refusals["sshd/"+usage] = "exchange-hash" // sshd does not look into the list
 	}
 	for name, client := range clients {
 		for _, usage := range usages {
