@@ -13,8 +13,6 @@ import (
 	"strings"
 	"sync"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/sealsmith/sealsmith/internal/atomicfile"
 	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/internal/limits"
@@ -99,7 +97,7 @@ func (f *folder) store(ctx context.Context, k *storedKey, file *keyFile) error {
 		if err := atomicfile.WriteNew(base+keySuffix, pemData, 0o600); err != nil {
 			return err
 		}
-		k.mark = markOf(base + keySuffix)
+		k.mark = stateOf(base + keySuffix)
 		return nil
 	})
 }
@@ -128,24 +126,10 @@ func (f *folder) replace(ctx context.Context, name string, old, changed []byte) 
 // unchanged fails if the key file is not the one that was read: a PIN would be
 // used with the private area of another.
 func (f *folder) unchanged(k *storedKey) error {
-	if markOf(filepath.Join(f.dir, k.info.Ref.Name+keySuffix)) != k.mark {
+	if stateOf(filepath.Join(f.dir, k.info.Ref.Name+keySuffix)) != k.mark {
 		return errChanged
 	}
 	return nil
-}
-
-// fileMark tells the versions of a file apart. The zero mark is of no file.
-type fileMark struct {
-	inode              uint64
-	size, mtime, ctime int64
-}
-
-func markOf(path string) fileMark {
-	var st unix.Stat_t
-	if unix.Stat(path, &st) != nil {
-		return fileMark{}
-	}
-	return fileMark{st.Ino, st.Size, st.Mtim.Nano(), st.Ctim.Nano()}
 }
 
 // remove deletes a key: the truth first. It fails with [key.ErrNotFound].

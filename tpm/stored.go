@@ -34,13 +34,13 @@ type storedKey struct {
 	object *object
 	unfit  error // why it cannot sign, though it can be listed; nil: it can
 	err    error // why it cannot be listed; then only info.Ref is set
-	mark   fileMark
+	mark   fileState
 }
 
 // readKey reads the files of one key. Its error is a [*key.KeyError].
 func readKey(dir, name string) storedKey {
 	k := storedKey{info: key.Info{Ref: key.Ref{Backend: backendName, Name: name}}}
-	k.mark = markOf(filepath.Join(dir, name+keySuffix)) // before it is read
+	k.mark = stateOf(filepath.Join(dir, name+keySuffix)) // before it is read
 	if err := k.read(filepath.Join(dir, name)); err != nil {
 		k.err = &key.KeyError{Ref: k.info.Ref, Err: hint.Wrap(
 			fmt.Errorf("key file %.80q: %w", name+keySuffix, err),
