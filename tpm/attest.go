@@ -60,7 +60,7 @@ func (s *signer) endorsement(ctx context.Context) (*Evidence, error) {
 	var e *Evidence
 	err := s.run(ctx, func(c *chip) error {
 		return c.explain(c.attempt(true, func() error {
-			ek, err := c.usableEK(func(k EK) bool { return k.Problem == "" })
+			ek, err := c.usableEK(func(EK) bool { return true })
 			if err != nil {
 				return err
 			}

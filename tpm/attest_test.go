@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -64,6 +65,7 @@ func chainsTo(t *testing.T, m *tpmtest.Maker) func(*x509.Certificate, []*x509.Ce
 // TestAttest goes the whole way, with each kind of key: evidence, challenge, answer,
 // verdict. The first evidence makes the attestation key, and the others use it.
 func TestAttest(t *testing.T) {
+	t.Parallel()
 	chip := tpmtest.StartProvisioned(t)
 	d := chip.Open()
 	b := backendOver(t, d, filepath.Join(t.TempDir(), "keys"), lend(t, "2718281828"))
@@ -110,6 +112,7 @@ func TestAttest(t *testing.T) {
 // TestAttestIsRefused: what cannot be attested is told before anything is made or
 // anybody is asked.
 func TestAttestIsRefused(t *testing.T) {
+	t.Parallel()
 	chip := tpmtest.Start(t) // without EK certificates
 	asked := false
 	b := newBackend(t, chip, func(context.Context, key.AuthRequest, func([]byte) error) error {
@@ -137,6 +140,7 @@ func TestAttestIsRefused(t *testing.T) {
 
 // TestAttestWithAWrongPIN counts one try, as signing does.
 func TestAttestWithAWrongPIN(t *testing.T) {
+	t.Parallel()
 	chip := tpmtest.StartProvisioned(t)
 	chip.ExpectLockout(1)
 	b := newBackend(t, chip, lend(t, "wrong"))
@@ -150,6 +154,7 @@ func TestAttestWithAWrongPIN(t *testing.T) {
 // TestAttestWithFullSlots: two keys are loaded in a TPM with three slots, and
 // attesting a third finds room for it, the attestation key and their parent.
 func TestAttestWithFullSlots(t *testing.T) {
+	t.Parallel()
 	chip := tpmtest.StartProvisioned(t)
 	b := newBackend(t, chip, nil)
 	keys := []key.Signer{create(t, b, "a", key.P256, nil), create(t, b, "b", key.P256, nil), create(t, b, "c", key.P256, nil)}
@@ -169,34 +174,38 @@ func TestAttestWithFullSlots(t *testing.T) {
 // TestFaultsWhileAttesting: whatever happens on the way, nothing is left behind, and
 // a second try works.
 func TestFaultsWhileAttesting(t *testing.T) {
-	for _, kind := range []tpmtest.Kind{tpmtest.FailBefore, tpmtest.FailAfter, tpmtest.Cut, tpmtest.Split, tpmtest.Garble} {
+	t.Parallel()
+	for _, kind := range []tpmtest.Kind{tpmtest.FailBefore, tpmtest.FailAfter, tpmtest.Cut, tpmtest.Garble} {
 		for _, on := range []tpm2.TPMCC{
 			tpm2.TPMCCNVRead, tpm2.TPMCCNVReadPublic, tpm2.TPMCCCertify, tpm2.TPMCCActivateCredential, tpm2.TPMCCLoad, tpm2.TPMCCFlushContext,
 		} {
-			chip := tpmtest.StartProvisioned(t)
-			d := chip.Open()
-			s := create(t, backendOver(t, d, filepath.Join(t.TempDir(), "keys"), nil), "k", key.P256, nil)
-			chip.Inject(tpmtest.Fault{On: on, Kind: kind})
-			e, err := attest(t, s, nil)
-			if err != nil {
-				t.Logf("%v of %v: %v", kind, on, err)
-				e = mustAttest(t, s)
-			}
-			challenge, _, err := tpm.NewChallenge(e, time.Now())
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := d.Answer(t.Context(), challenge); err != nil {
-				if _, err := d.Answer(t.Context(), challenge); err != nil {
-					t.Errorf("%v of %v: second answer: %v", kind, on, err)
+			t.Run(fmt.Sprintf("%d of %d", kind, on), func(t *testing.T) {
+				t.Parallel()
+				chip := tpmtest.StartProvisioned(t)
+				d := chip.Open()
+				s := create(t, backendOver(t, d, filepath.Join(t.TempDir(), "keys"), nil), "k", key.P256, nil)
+				chip.Inject(tpmtest.Fault{On: on, Kind: kind})
+				e, err := attest(t, s, nil)
+				if err != nil {
+					e = mustAttest(t, s)
 				}
-			}
+				challenge, _, err := tpm.NewChallenge(e, time.Now())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := d.Answer(t.Context(), challenge); err != nil {
+					if _, err := d.Answer(t.Context(), challenge); err != nil {
+						t.Errorf("second answer: %v", err)
+					}
+				}
+			})
 		}
 	}
 }
 
 // TestAttestationKeyIsMadeOnce, whichever of two processes is faster.
 func TestAttestationKeyIsMadeOnce(t *testing.T) {
+	t.Parallel()
 	chip := tpmtest.StartProvisioned(t)
 	s := create(t, newBackend(t, chip, nil), "k", key.P256, nil)
 	var wg sync.WaitGroup
@@ -225,6 +234,7 @@ func TestAttestationKeyIsMadeOnce(t *testing.T) {
 // TestAttestationKeyOfAnotherTPM is replaced, and that is said: the TPM was cleared,
 // or is another one.
 func TestAttestationKeyOfAnotherTPM(t *testing.T) {
+	t.Parallel()
 	one, other := tpmtest.StartProvisioned(t), tpmtest.AnotherManufacturer(t).Start(t)
 	old := mustAttest(t, create(t, newBackend(t, one, nil), "k", key.P256, nil))
 	ak := only(t, filepath.Join(one.Options().DataDir, "ak-*.tpm"))
@@ -261,6 +271,7 @@ func TestAttestationKeyOfAnotherTPM(t *testing.T) {
 // TestBadAttestationKeyFile: a file that is damaged, or holds another key, is neither
 // used nor replaced.
 func TestBadAttestationKeyFile(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	chip := tpmtest.StartProvisioned(t)
 	s := create(t, newBackend(t, chip, nil), "k", key.P256, nil)
@@ -292,6 +303,7 @@ func only(t *testing.T, pattern string) string {
 
 // TestChallengesThatAreNotOurs are refused, each for its reason.
 func TestChallengesThatAreNotOurs(t *testing.T) {
+	t.Parallel()
 	chip, other := tpmtest.StartProvisioned(t), tpmtest.AnotherManufacturer(t).Start(t)
 	d := chip.Open()
 	e := mustAttest(t, create(t, backendOver(t, d, filepath.Join(t.TempDir(), "keys"), nil), "k", key.P256, nil))
