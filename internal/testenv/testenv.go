@@ -1,10 +1,13 @@
 package testenv
 
 import (
+	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -26,6 +29,16 @@ const (
 	SHA256Sum  Program = "sha256sum"
 	Cosign     Program = "cosign"
 	Crane      Program = "crane"
+	// TPM2OpenSSL is a module of OpenSSL, not a program.
+	TPM2OpenSSL Program = "tpm2-openssl"
+	// KeyFiles is internal/tools/keyfiles.
+	KeyFiles Program = "keyfiles"
+	// The programs of tpm2-tools.
+	TPM2CreatePrimary Program = "tpm2_createprimary"
+	TPM2Create        Program = "tpm2_create"
+	TPM2EncodeObject  Program = "tpm2_encodeobject"
+	TPM2EvictControl  Program = "tpm2_evictcontrol"
+	TPM2FlushContext  Program = "tpm2_flushcontext"
 )
 
 // Need returns the path of a program. Without the program it skips the test, or
@@ -46,6 +59,9 @@ func Need(t testing.TB, p Program) string {
 // Look finds a program in bin/tools of this module (what `make tools` built),
 // on PATH, or in the system's own folders, which are not on everybody's PATH.
 func Look(p Program) (string, error) {
+	if p == TPM2OpenSSL {
+		return lookModule("tpm2")
+	}
 	if path := filepath.Join(Root(), "bin", "tools", string(p)); executable(path) {
 		return path, nil
 	}
@@ -59,6 +75,30 @@ func Look(p Program) (string, error) {
 		}
 	}
 	return "", err
+}
+
+// lookModule finds a module of OpenSSL in its folder: some cannot be asked
+// themselves unless their device is there.
+func lookModule(name string) (string, error) {
+	openssl, err := Look(OpenSSL)
+	if err != nil {
+		return "", err
+	}
+	out, err := exec.Command(openssl, "version", "-m").Output()
+	if err != nil {
+		return "", fmt.Errorf("openssl version -m: %w", err)
+	}
+	dir, err := strconv.Unquote(strings.TrimSpace(strings.TrimPrefix(string(out), "MODULESDIR:")))
+	if err != nil {
+		return "", fmt.Errorf("openssl version -m: %q", out)
+	}
+	for _, suffix := range []string{".so", ".dylib"} {
+		path := filepath.Join(dir, name+suffix)
+		if _, err := os.Stat(path); err == nil {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("no module %s in %s: %w", name, dir, fs.ErrNotExist)
 }
 
 // Required says whether SEALSMITH_REQUIRE names what, or says "all".
