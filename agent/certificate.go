@@ -14,22 +14,24 @@ import (
 	"github.com/sealsmith/sealsmith/internal/sshwire"
 )
 
-// addCertificate says what a certificate will allow, to whom, and for how long.
-// All but its id is shown whole: see showableCertificate.
+// addCertificate says what a certificate will allow, to whom, and for how long. A
+// list that the agent quotes is shown whole; in a certificate that has too much of
+// them, for a key that signs unattended, they are marked as what may be cut.
 func (q *Question) addCertificate(c *ssh.Certificate) {
 	kind := "a user"
 	if c.CertType == ssh.HostCert {
 		kind = "a host"
 	}
 	q.add("Certificate for", kind)
-	q.add("Principals", quoted(c.ValidPrincipals))
+	cut := showableCertificate(c) != nil
+	q.addFact(Fact{"Principals", quoted(c.ValidPrincipals), cut})
 	validity, err := sshwire.Validity(c)
 	if err != nil {
 		validity = err.Error()
 	}
 	q.add("Valid", validity)
-	q.add("Restrictions", options(c.CriticalOptions))
-	q.add("Extensions", options(c.Extensions))
+	q.addFact(Fact{"Restrictions", options(c.CriticalOptions), cut})
+	q.addFact(Fact{"Extensions", options(c.Extensions), cut})
 	q.add("Certified key", fmt.Sprintf("%s (%s)", ssh.FingerprintSHA256(c.Key), c.Key.Type()))
 	q.quote("Certificate id", c.KeyId)
 	q.add("Serial", strconv.FormatUint(c.Serial, 10))

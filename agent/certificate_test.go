@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"iter"
+	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -155,6 +157,40 @@ func TestCertificateRefusals(t *testing.T) {
 				t.Errorf("asked %+v", asked)
 			}
 		})
+	}
+}
+
+// TestCertificateFits: what a person must see of a certificate has room in a line of
+// the Assuan protocol, where a line end takes three bytes; what a key that signs
+// unattended asks its PIN for can be cut.
+func TestCertificateFits(t *testing.T) {
+	ref := key.Ref{Backend: "tpm", Name: strings.Repeat("n", 64)}
+	ca := key.Info{Ref: ref, ID: key.ID(strings.Repeat("0", 64)), Usage: key.SSHCA, Imported: true, Public: rsaKey(t).Public()}
+	c := certificate(t, ca, func(c *ssh.Certificate) {
+		c.Serial, c.CriticalOptions, c.Extensions = math.MaxUint64, map[string]string{"a": ""}, map[string]string{"b": ""}
+		c.ValidPrincipals = []string{strings.Repeat("p", limits.ShownCertificate-len(`"""a""b"`))}
+	})
+	if err := showableCertificate(c); err != nil {
+		t.Fatal(err)
+	}
+	r := Request{Peer: Peer{PID: 4194304}, Key: ca, Form: FormCertificate, Certificate: c}
+	q := r.question("Enter the PIN of the key " + ref.String() + ".")
+	size := len("SETDESC That was wrong: wrong PIN, 10 tries left.%0A%0A") + len(q.Title) + len("%0A")
+	for _, f := range q.Facts {
+		value := f.Value
+		if f.Quoted {
+			value = strings.Repeat("x", limits.ShortClaim) + `""...`
+		}
+		size += len("%0A") + len(f.Label) + len(": ") + len(value)
+	}
+	if size > limits.AssuanLine-len("sk-ecdsa-sha2-nistp256@openssh.com") { // the longest kind of key
+		t.Errorf("%d bytes: %+v", size, q.Facts)
+	}
+	c.ValidPrincipals[0] += "p"
+	for _, f := range r.question("").Facts {
+		if list := slices.Contains([]string{"Principals", "Restrictions", "Extensions"}, f.Label); list && !f.Quoted {
+			t.Errorf("%+v cannot be cut", f)
+		}
 	}
 }
 
