@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net"
@@ -24,62 +25,105 @@ import (
 const signingTime = time.Second
 
 // TestAgent counts signatures through the agent's ssh socket and compares with
-// TPM2_Sign on a loaded key with a password, over the same connection to the same
-// software TPM: nothing can be faster.
+// TPM2_Sign on a loaded key in a session like ours, over the same connection to the
+// same software TPM.
 func TestAgent(t *testing.T) {
 	for _, c := range []struct {
+		name    string
 		alg     key.Algorithm
+		pin     string
 		clients int
-	}{{key.P256, 1}, {key.P256, 8}, {key.RSA2048, 1}} {
-		name := fmt.Sprintf("agent/%s/%d", c.alg, c.clients)
+	}{
+		{"p256/1", key.P256, "", 1},
+		{"p256/8", key.P256, "", 8},
+		{"p256pin/1", key.P256, "1234", 1},
+		{"rsa2048/1", key.RSA2048, "", 1},
+	} {
+		name := "agent/" + c.name
 		if !wanted(name) {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
-			s := newSetting(t, c.alg)
+			s := newSetting(t, key.Spec{Algorithm: c.alg}, 1, c.pin)
 			ours := func() float64 { return s.signatures(t, c.clients) }
-			raw := func() float64 { return rawSignatures(t, s.device, c.alg, nil) }
+			raw := func() float64 { return rawSignatures(t, s.device, c.alg, []byte(c.pin)) }
 			value, ratio := inTurns(ours, raw)
 			printFigure(name, value, "signatures/s", "TPM2_Sign on a loaded key", ratio)
 		})
 	}
 }
 
-// setting is an agent on a software TPM with one ssh key.
+// TestAgentInTurn signs with more keys than a TPM has slots, one after the other, so
+// that none is ever loaded when it is wanted. It compares with what a book would do,
+// on a software TPM of its own for its parent needs a slot too.
+func TestAgentInTurn(t *testing.T) {
+	const name, keys = "agent/p256/4keys", 4
+	if !wanted(name) {
+		return
+	}
+	s := newSetting(t, key.Spec{Algorithm: key.P256}, keys, "")
+	other := newDevice(t, testenv.SocketDir(t))
+	defer other.Close()
+	ours := func() float64 { return s.signatures(t, 1) }
+	raw := func() float64 { return rawInTurn(t, other, key.P256, keys) }
+	value, ratio := inTurns(ours, raw)
+	printFigure(name, value, "signatures/s", "Load, TPM2_Sign and FlushContext, the parent kept", ratio)
+}
+
+// setting is an agent on a software TPM with ssh keys.
 type setting struct {
 	device *tpm.Device
 	socket string
-	key    ssh.PublicKey
-	data   []byte // an SSHSIG blob, which the key signs
+	keys   []ssh.PublicKey
+	data   []byte // an SSHSIG blob, which the keys sign
 }
 
-func newSetting(t *testing.T, alg key.Algorithm) *setting {
+func newDevice(t *testing.T, dir string) *tpm.Device {
 	t.Helper()
 	testenv.Need(t, testenv.SWTPM)
-	dir := testenv.SocketDir(t)
-	log := slog.New(slog.DiscardHandler)
-	device, err := tpm.NewDevice(tpm.Options{
-		Device: "swtpm:" + filepath.Join(dir, "tpm"), LockDir: filepath.Join(dir, "lock"), DataDir: filepath.Join(dir, "data"), Log: log,
+	d, err := tpm.NewDevice(tpm.Options{
+		Device:  "swtpm:" + filepath.Join(dir, "tpm"),
+		LockDir: filepath.Join(dir, "lock"), DataDir: filepath.Join(dir, "data"), Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	pins := agent.NewPINs(nil)
-	backend, err := tpm.New(device, tpm.Config{Dir: filepath.Join(dir, "keys"), Auth: pins.Auth, Log: log})
+	return d
+}
+
+// newSetting makes so many keys like spec, with the PIN if there is one.
+func newSetting(t *testing.T, spec key.Spec, keys int, pin string) *setting {
+	t.Helper()
+	dir := testenv.SocketDir(t)
+	log := slog.New(slog.DiscardHandler)
+	s := &setting{device: newDevice(t, dir), socket: filepath.Join(dir, "run", "ssh.sock")}
+	pins := agent.NewPINs(typist(pin))
+	backend, err := tpm.New(s.device, tpm.Config{Dir: filepath.Join(dir, "keys"), Auth: pins.Auth, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
 	ring := key.NewRing(backend)
-	made, err := ring.Create(t.Context(), key.Spec{Name: "k", Usage: key.SSH, Algorithm: alg})
-	if err != nil {
-		t.Fatal(err)
+	if pin != "" {
+		spec.PIN = func(_ context.Context, use func([]byte) error) error { return use([]byte(pin)) }
+	}
+	spec.Usage = key.SSH
+	for i := range keys {
+		spec.Name = fmt.Sprint("k", i)
+		made, err := ring.Create(t.Context(), spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		public, err := ssh.NewPublicKey(made.Public())
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.keys = append(s.keys, public)
 	}
 	audit, err := agent.OpenAuditLog(filepath.Join(dir, "audit.jsonl"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	server := agent.NewServer(agent.Config{Keys: ring, PINs: pins, Audit: audit, Log: log})
-	s := &setting{device: device, socket: filepath.Join(dir, "run", "ssh.sock")}
 	listener, err := sockets.Listen(s.socket)
 	if err != nil {
 		t.Fatal(err)
@@ -90,19 +134,28 @@ func newSetting(t *testing.T, alg key.Algorithm) *setting {
 		ring.Close()
 		audit.Close()
 	})
-	if s.key, err = ssh.NewPublicKey(made.Public()); err != nil {
-		t.Fatal(err)
-	}
 	if s.data, err = sshsig.SignedData("git", "sha256", make([]byte, 32)); err != nil {
 		t.Fatal(err)
 	}
 	return s
 }
 
-// signatures counts what a number of clients get signed, per second.
+// typist answers every prompt with the PIN.
+type typist string
+
+// Confirm implements [agent.Prompter].
+func (typist) Confirm(context.Context, agent.Question) error { return nil }
+
+// PIN implements [agent.Prompter].
+func (p typist) PIN(_ context.Context, _ agent.Question, use func([]byte) error) error {
+	return use([]byte(p))
+}
+
+// signatures counts what a number of clients get signed, per second, each with the
+// keys in turn.
 func (s *setting) signatures(t *testing.T, clients int) float64 {
 	var flags sshagent.SignatureFlags
-	if s.key.Type() == ssh.KeyAlgoRSA {
+	if s.keys[0].Type() == ssh.KeyAlgoRSA {
 		flags = sshagent.SignatureFlagRsaSha256
 	}
 	counts := make([]int, clients)
@@ -118,7 +171,7 @@ func (s *setting) signatures(t *testing.T, clients int) float64 {
 			defer conn.Close()
 			client := sshagent.NewClient(conn)
 			for time.Since(start) < signingTime {
-				if _, err := client.SignWithFlags(s.key, s.data, flags); err != nil {
+				if _, err := client.SignWithFlags(s.keys[counts[i]%len(s.keys)], s.data, flags); err != nil {
 					t.Error(err)
 					return
 				}

@@ -37,6 +37,45 @@ func rawSignatures(t *testing.T, d *tpm.Device, alg key.Algorithm, pin []byte) (
 	return perSecond
 }
 
+// rawInTurn counts what loading one of several keys, a signature and unloading it
+// make together, per second; the parent of the keys stays loaded.
+func rawInTurn(t *testing.T, d *tpm.Device, alg key.Algorithm, keys int) (perSecond float64) {
+	t.Helper()
+	err := d.Do(t.Context(), func(chip transport.TPM) error {
+		return withRawSession(chip, nil, func(session tpm2.Session) error {
+			made, err := rawParent(chip)
+			if err != nil {
+				return err
+			}
+			parent := tpm2.AuthHandle{Handle: made.ObjectHandle, Name: made.Name, Auth: session}
+			var files []*tpm2.CreateResponse
+			for range keys {
+				file, err := tpm2.Create{ParentHandle: parent, InPublic: tpm2.New2B(rawTemplate(alg))}.Execute(chip)
+				if err != nil {
+					return err
+				}
+				files = append(files, file)
+			}
+			next := 0
+			perSecond, err = perSecondOf(func() error {
+				file := files[next%keys]
+				next++
+				k, err := tpm2.Load{ParentHandle: parent, InPrivate: file.OutPrivate, InPublic: file.OutPublic}.Execute(chip)
+				if err != nil {
+					return err
+				}
+				err = rawSign(chip, tpm2.AuthHandle{Handle: k.ObjectHandle, Name: k.Name, Auth: session}, alg)
+				return errors.Join(err, flush(chip, k.ObjectHandle))
+			})
+			return errors.Join(err, flush(chip, parent.Handle))
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return perSecond
+}
+
 // perSecondOf counts calls during the signing time.
 func perSecondOf(f func() error) (float64, error) {
 	count, start := 0, time.Now()
@@ -48,7 +87,7 @@ func perSecondOf(f func() error) (float64, error) {
 	return float64(count) / time.Since(start).Seconds(), nil
 }
 
-// rawSign makes one signature of a random digest's kind.
+// rawSign signs a random digest.
 func rawSign(chip transport.TPM, k tpm2.AuthHandle, alg key.Algorithm) error {
 	scheme := tpm2.TPMAlgECDSA
 	if alg.RSA() {
