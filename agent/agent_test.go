@@ -270,6 +270,27 @@ func (d fakeDevice) Status(context.Context) (any, error) {
 	return map[string]int{"lockout": 3}, nil
 }
 
+// EndorsementKeys implements [Device].
+func (fakeDevice) EndorsementKeys(context.Context) (any, error) {
+	return []map[string]string{{"template": "L-1"}}, nil
+}
+
+// Answer implements [Device].
+func (fakeDevice) Answer(_ context.Context, challenge []byte) ([]byte, error) {
+	if string(challenge) != "challenge" {
+		return nil, key.ErrForeign
+	}
+	return []byte("answer"), nil
+}
+
+// Pin implements [Device].
+func (fakeDevice) Pin(_ context.Context, ekCertificate string) error {
+	if ekCertificate != strings.Repeat("0", 64) {
+		return key.ErrForeign
+	}
+	return nil
+}
+
 // Storage implements [Device].
 func (fakeDevice) Storage(context.Context) (any, error) {
 	return map[string]string{"name": "000b01"}, nil

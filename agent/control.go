@@ -21,16 +21,20 @@ import (
 func (s *Server) controlHandler() http.Handler {
 	mux := http.NewServeMux()
 	for pattern, h := range map[string]func(w http.ResponseWriter, r *http.Request) (status int, answer any, err error){
-		"GET /v1/status":          s.status,
-		"GET /v1/device":          s.device,
-		"GET /v1/device/storage":  s.deviceStorage,
-		"GET /v1/keys":            s.listKeys,
-		"POST /v1/keys":           s.createKey,
-		"POST /v1/keys/import":    s.importKey,
-		"DELETE /v1/keys/{id}":    s.deleteKey,
-		"POST /v1/keys/{id}/sign": s.signKey,
-		"POST /v1/keys/{id}/pin":  s.changePIN,
-		"POST /v1/secrets":        s.putSecret,
+		"GET /v1/status":            s.status,
+		"GET /v1/device":            s.device,
+		"GET /v1/device/storage":    s.deviceStorage,
+		"GET /v1/device/ek":         s.deviceEK,
+		"POST /v1/device/answer":    s.answerChallenge,
+		"POST /v1/device/pin":       s.pinDevice,
+		"GET /v1/keys":              s.listKeys,
+		"POST /v1/keys":             s.createKey,
+		"POST /v1/keys/import":      s.importKey,
+		"DELETE /v1/keys/{id}":      s.deleteKey,
+		"POST /v1/keys/{id}/sign":   s.signKey,
+		"POST /v1/keys/{id}/attest": s.attestKey,
+		"POST /v1/keys/{id}/pin":    s.changePIN,
+		"POST /v1/secrets":          s.putSecret,
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			status, answer, err := h(w, r)

@@ -44,6 +44,8 @@ const (
 	FormBlob         Form = "blob"           // a whole message
 	FormDigest       Form = "digest"         // a digest of something unknown
 	FormUnrecognised Form = "unrecognised"
+
+	formAttest Form = "attest" // no signature: the device vouches for the key
 )
 
 // Request is a request to sign, as far as it is known: what the agent computed,
@@ -146,6 +148,8 @@ func (r Request) question(title string) Question {
 		q.addStatement(r.Statement)
 	case FormBlob:
 		q.add("Message digest", r.Digest)
+	case formAttest:
+		q.add("To prove", "that the key is in this device")
 	case FormDigest:
 		q.add("Digest of something unknown", r.Digest)
 	}

@@ -44,6 +44,13 @@ type Device interface {
 	Status(ctx context.Context) (any, error)
 	// Storage describes the key that others wrap keys for.
 	Storage(ctx context.Context) (any, error)
+	// EndorsementKeys describes those whose certificates it holds.
+	EndorsementKeys(ctx context.Context) (any, error)
+	// Answer answers a challenge about its attestation key.
+	Answer(ctx context.Context, challenge []byte) ([]byte, error)
+	// Pin has an endorsement key vouch for it from now on. The SHA-256 of that
+	// key's certificate is hexadecimal.
+	Pin(ctx context.Context, ekCertificate string) error
 }
 
 // Server serves keys on any number of sockets. It is safe for concurrent use.

@@ -98,6 +98,25 @@ func (d servedDevice) Status(ctx context.Context) (any, error) { return d.Device
 // Storage implements [agent.Device].
 func (d servedDevice) Storage(ctx context.Context) (any, error) { return d.Device.Storage(ctx) }
 
+// EndorsementKeys implements [agent.Device].
+func (d servedDevice) EndorsementKeys(ctx context.Context) (any, error) {
+	keys, err := d.Device.EndorsementKeys(ctx)
+	return append([]tpm.EK{}, keys...), err
+}
+
+// Answer implements [agent.Device].
+func (d servedDevice) Answer(ctx context.Context, challenge []byte) ([]byte, error) {
+	c, err := tpm.ParseChallenge(challenge)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", key.ErrUsage, err)
+	}
+	answer, err := d.Device.Answer(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return answer.Encode()
+}
+
 // Client speaks to the agent inside this process; see [agent.InProcess].
 func (d *Daemon) Client() *agent.Client { return agent.InProcess(d.server) }
 
