@@ -121,14 +121,27 @@ func TestParseCertificate(t *testing.T) {
 			}
 		})
 	}
-	// The flat forms that the encoder cannot make.
+	// What the encoder cannot make.
+	head := len(lengthPrefixed(ssh.CertAlgoECDSA256v01)) + len(lengthPrefixed(string(c.Nonce)))
+	tail := body[head+len(c.Key.Marshal())-len(lengthPrefixed(ssh.KeyAlgoECDSA256)):]
+	withKey := func(kind string, fields ...[]byte) []byte {
+		b := append(lengthPrefixed(kind), lengthPrefixed(string(c.Nonce))...)
+		for _, f := range fields {
+			b = append(b, lengthPrefixed(string(f))...)
+		}
+		return append(b, tail...)
+	}
+	good := withKey(ssh.CertAlgoRSAv01, []byte{1, 0, 1}, append([]byte{0}, bytes.Repeat([]byte{0xff}, 256)...))
+	if _, err := ParseCertificate(good); err != nil {
+		t.Fatal(err)
+	}
 	for name, bad := range map[string][]byte{
 		"a plain key":           publicKey(t).Marshal(),
-		"DSA":                   bytes.Replace(body, lengthPrefixed(ssh.CertAlgoECDSA256v01), lengthPrefixed("ssh-dss-cert-v01@openssh.com"), 1),
 		"another curve":         bytes.Replace(body, lengthPrefixed(ssh.CertAlgoECDSA256v01), lengthPrefixed(ssh.CertAlgoECDSA384v01), 1),
 		"options out of order":  bytes.Replace(body, lengthPrefixed("force-command"), lengthPrefixed("zorce-command"), 1),
 		"option with two parts": bytes.Replace(body, lengthPrefixed(string(lengthPrefixed("true"))), lengthPrefixed(string(lengthPrefixed("tru"))+"e"), 1),
-		"an empty option value": bytes.Replace(body, lengthPrefixed("true"), append(lengthPrefixed(""), lengthPrefixed("")...), 1),
+		"a DSA key":             withKey("ssh-dss-cert-v01@openssh.com", append([]byte{0}, bytes.Repeat([]byte{0xff}, 128)...), append([]byte{0}, bytes.Repeat([]byte{0xff}, 20)...), []byte{2}, []byte{2}),
+		"a padded RSA exponent": withKey(ssh.CertAlgoRSAv01, []byte{0, 1, 0, 1}, append([]byte{0}, bytes.Repeat([]byte{0xff}, 256)...)),
 		"a whole certificate":   append(bytes.Clone(body), lengthPrefixed(string(lengthPrefixed("x"))+string(lengthPrefixed("y")))...),
 	} {
 		if bytes.Equal(bad, body) {
