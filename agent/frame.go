@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bufio"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -38,43 +39,70 @@ type frame struct {
 	release func() // gives its memory back to the budget
 }
 
+// headerSize is the size of a message's length.
+const headerSize = 4
+
 var errFraming = errors.New("bad message length")
 
-// readFrame reads one message. Between messages a client may be silent for ever;
-// once one has begun it has [limits.AgentFrameTime] to end. The length is judged
-// before memory is given. io.EOF is a clean end.
-func readFrame(ctx context.Context, c net.Conn, b budget) (frame, error) {
-	if err := c.SetReadDeadline(time.Time{}); err != nil {
-		return frame{}, err
-	}
-	var header [4]byte
-	n, err := io.ReadAtLeast(c, header[:], 1)
-	if err != nil {
+// frameReader reads the messages of a connection. A small one that comes whole is one
+// system call.
+type frameReader struct {
+	conn   net.Conn
+	in     *bufio.Reader
+	budget budget
+}
+
+func newFrameReader(c net.Conn, b budget) *frameReader {
+	return &frameReader{c, bufio.NewReaderSize(c, limits.AgentFreeFrame), b}
+}
+
+// next reads one message. Between messages a client may be silent for ever; once one
+// has begun it has [limits.AgentFrameTime] to end. The length is judged before memory
+// is given. io.EOF is a clean end.
+func (r *frameReader) next(ctx context.Context) (frame, error) {
+	if _, err := r.in.Peek(1); err != nil {
 		return frame{}, err
 	}
 	deadline := time.Now().Add(limits.AgentFrameTime)
-	if err := c.SetReadDeadline(deadline); err != nil {
-		return frame{}, err
+	if !r.whole() {
+		if err := r.conn.SetReadDeadline(deadline); err != nil {
+			return frame{}, err
+		}
+		defer r.conn.SetReadDeadline(time.Time{})
 	}
-	if _, err := io.ReadFull(c, header[n:]); err != nil {
+	header, err := r.in.Peek(headerSize)
+	if err != nil {
 		return frame{}, cut(err)
 	}
-	length := binary.BigEndian.Uint32(header[:])
+	length := binary.BigEndian.Uint32(header)
 	if length == 0 || length > limits.AgentFrame {
 		return frame{}, fmt.Errorf("%w: %d", errFraming, length)
 	}
-	ctx, cancel := context.WithDeadline(ctx, deadline)
-	defer cancel()
-	release, err := b.reserve(ctx, int(length))
+	if length > limits.AgentFreeFrame {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, deadline)
+		defer cancel()
+	}
+	release, err := r.budget.reserve(ctx, int(length))
 	if err != nil {
 		return frame{}, err
 	}
-	data := make([]byte, length)
-	if _, err := io.ReadFull(c, data); err != nil {
+	data := make([]byte, headerSize+length)
+	if _, err := io.ReadFull(r.in, data); err != nil {
 		release()
 		return frame{}, cut(err)
 	}
-	return frame{kind: data[0], body: data[1:], release: release}, nil
+	return frame{kind: data[headerSize], body: data[headerSize+1:], release: release}, nil
+}
+
+// whole says whether the next message is here to its end.
+func (r *frameReader) whole() bool {
+	have := r.in.Buffered()
+	if have < headerSize {
+		return false
+	}
+	header, _ := r.in.Peek(headerSize) // of what is here
+	return uint64(have) >= headerSize+uint64(binary.BigEndian.Uint32(header))
 }
 
 // cut makes an end inside a message an error.
@@ -90,7 +118,7 @@ func writeFrame(c net.Conn, answer []byte) error {
 	if err := c.SetWriteDeadline(time.Now().Add(limits.AgentFrameTime)); err != nil {
 		return err
 	}
-	out := binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(answer)), uint32(len(answer)))
+	out := binary.BigEndian.AppendUint32(make([]byte, 0, headerSize+len(answer)), uint32(len(answer)))
 	_, err := c.Write(append(out, answer...))
 	return err
 }

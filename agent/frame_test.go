@@ -52,7 +52,7 @@ func TestReadFrame(t *testing.T) {
 				client.Close()
 			}()
 			b := newBudget(limits.AgentFrames)
-			f, err := readFrame(t.Context(), server, b)
+			f, err := newFrameReader(server, b).next(t.Context())
 			if !errors.Is(err, c.err) || (err == nil) != (c.err == nil) {
 				t.Fatalf("got %v, want %v", err, c.err)
 			}
@@ -82,17 +82,42 @@ func TestSlowFrames(t *testing.T) {
 			time.Sleep(24 * time.Hour)
 			client.Write([]byte{0})
 		}()
-		b := newBudget(limits.AgentFrames)
-		if f, err := readFrame(t.Context(), server, b); err != nil || f.kind != 11 {
+		r := newFrameReader(server, newBudget(limits.AgentFrames))
+		if f, err := r.next(t.Context()); err != nil || f.kind != 11 {
 			t.Fatalf("a slow message: %+v, %v", f, err)
 		}
 		began := time.Now()
-		_, err := readFrame(t.Context(), server, b)
+		_, err := r.next(t.Context())
 		if ne := net.Error(nil); !errors.As(err, &ne) || !ne.Timeout() {
 			t.Errorf("a stuck message: %v", err)
 		}
 		if took := time.Since(began); took != 24*time.Hour+limits.AgentFrameTime {
 			t.Errorf("it took %v", took)
+		}
+	})
+}
+
+// TestFramesTogether: what comes in one piece, and in odd ones, is taken apart.
+func TestFramesTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, server := pipe(t)
+		stream := append(header(1), 1)
+		stream = append(append(stream, header(3)...), 2, 'a', 'b')
+		stream = append(append(stream, header(limits.AgentFreeFrame)...), 3)
+		stream = append(stream, make([]byte, limits.AgentFreeFrame-1)...)
+		stream = append(append(stream, header(1)...), 4)
+		const half = 5 + 2 // inside the second length
+		go func() {
+			client.Write(stream[:half])
+			time.Sleep(limits.AgentFrameTime / 2)
+			client.Write(stream[half:])
+		}()
+		r := newFrameReader(server, newBudget(limits.AgentFrames))
+		for i, size := range []int{0, 2, limits.AgentFreeFrame - 1, 0} {
+			f, err := r.next(t.Context())
+			if err != nil || int(f.kind) != i+1 || len(f.body) != size {
+				t.Fatalf("message %d: kind %d of %d bytes, %v", i+1, f.kind, len(f.body), err)
+			}
 		}
 	})
 }
@@ -111,12 +136,12 @@ func TestBudget(t *testing.T) {
 		}
 		client, server := pipe(t)
 		go client.Write(append(header(limits.AgentFreeFrame+1), 11))
-		if _, err := readFrame(t.Context(), server, b); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := newFrameReader(server, b).next(t.Context()); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("a third large message: %v", err)
 		}
 		client, server = pipe(t)
 		go client.Write(append(header(limits.AgentFreeFrame), make([]byte, limits.AgentFreeFrame)...))
-		if _, err := readFrame(t.Context(), server, b); err != nil {
+		if _, err := newFrameReader(server, b).next(t.Context()); err != nil {
 			t.Errorf("a small message: %v", err)
 		}
 		releases[0]()
@@ -201,8 +226,9 @@ func FuzzFrames(f *testing.F) {
 			}
 			rest = rest[4+n:]
 		}
+		r := newFrameReader(client, newBudget(1<<20))
 		for answers := 0; ; answers++ {
-			a, err := readFrame(t.Context(), client, newBudget(1<<20))
+			a, err := r.next(t.Context())
 			if err != nil {
 				break
 			}

@@ -106,8 +106,9 @@ func (c *sshConn) serve(ctx context.Context, f frame) error {
 // readFrames reads ahead by some messages, which is how the end of a connection is
 // seen while a person is asked.
 func (s *Server) readFrames(ctx context.Context, c *conn, frames chan<- frame) {
+	r := newFrameReader(c, s.frames)
 	for {
-		f, err := readFrame(ctx, c, s.frames)
+		f, err := r.next(ctx)
 		if err != nil {
 			if !errors.Is(err, io.EOF) {
 				s.config.Log.Debug("connection ended", logx.Peer, c.peer.PID, logx.Err, err)

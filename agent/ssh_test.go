@@ -196,7 +196,7 @@ func exchange(t *testing.T, conn net.Conn, message []byte) []byte {
 	if err := writeFrame(conn, message); err != nil {
 		t.Fatal(err)
 	}
-	f, err := readFrame(t.Context(), conn, newBudget(1<<20))
+	f, err := newFrameReader(conn, newBudget(1<<20)).next(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
