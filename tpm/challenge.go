@@ -95,8 +95,8 @@ func NewChallenge(e *Evidence, now time.Time) (*Challenge, *Pending, error) {
 	}
 	hash := sha256.Sum256(secret)
 	clear(secret)
-	return &Challenge{a.ekSHA256(), formatName(a.akName), credential, encrypted},
-		&Pending{a.ekSHA256(), formatName(a.akName), hex.EncodeToString(hash[:]), now.UTC().Truncate(time.Second)}, nil
+	return &Challenge{e.EKCertificateSHA256(), formatName(a.akName), credential, encrypted},
+		&Pending{e.EKCertificateSHA256(), formatName(a.akName), hex.EncodeToString(hash[:]), now.UTC().Truncate(time.Second)}, nil
 }
 
 // ParseChallenge reads a challenge. Its error is a [*Refusal] as [Malformed].

@@ -2,6 +2,8 @@ package tpm
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -75,6 +77,13 @@ func (e *Evidence) Encode() ([]byte, error) {
 	return encodeDocument(limits.Evidence, evidenceJSON{evidenceFormat, evidenceKind, octets(e.Nonce), tpm2JSON{
 		e.EKCertificate, e.EKIntermediates, e.EKPublic, e.AKPublic, e.KeyPublic, e.Certify, e.Signature,
 	}})
+}
+
+// EKCertificateSHA256 names the TPM that the evidence is said to come from, in
+// hexadecimal.
+func (e *Evidence) EKCertificateSHA256() string {
+	sum := sha256.Sum256(e.EKCertificate)
+	return hex.EncodeToString(sum[:])
 }
 
 // check finds what is missing or too long.

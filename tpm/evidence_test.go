@@ -205,7 +205,7 @@ func TestVerified(t *testing.T) {
 		}
 		for text, leftOut := range map[string]bool{
 			"in which TPM":              v.BoundBy == "",
-			"when the TPM stated it":    name != "ok-nonce",
+			"when that was":             name != "ok-nonce",
 			"no usage label":            v.Usage == "",
 			"whether the key has a PIN": true,
 		} {

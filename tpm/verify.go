@@ -85,7 +85,7 @@ func VerifyAttestation(e *Evidence, o VerifyOptions) (*Verified, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &Verified{EKCertificate: a.ekCertificate, EKCertificateSHA256: a.ekSHA256(), AKName: a.akName}
+	v := &Verified{EKCertificate: a.ekCertificate, EKCertificateSHA256: a.evidence.EKCertificateSHA256(), AKName: a.akName}
 	for _, check := range []func(*Verified, VerifyOptions) error{
 		a.verifyEK, a.verifyAK, a.verifySignature, a.verifyNonce, a.verifyKey, a.verifyBinding,
 	} {
@@ -113,7 +113,7 @@ func (a *attestation) verifyAK(v *Verified, _ VerifyOptions) error {
 	if err := a.checkAK(); err != nil {
 		return err
 	}
-	v.passed("the attestation key %s, if it is in a TPM, signs only what the TPM itself states", formatName(a.akName))
+	v.passed("the attestation key %s is one that, in a TPM, signs only what the TPM itself states", formatName(a.akName))
 	return nil
 }
 
@@ -124,7 +124,7 @@ func (a *attestation) verifySignature(v *Verified, _ VerifyOptions) error {
 	if err := a.checkCertify(); err != nil {
 		return err
 	}
-	v.passed("the attestation key signed the TPM's statement about the key %s", formatName(a.keyName))
+	v.passed("the attestation key signed a statement about the key %s", formatName(a.keyName))
 	return nil
 }
 
@@ -134,7 +134,7 @@ func (a *attestation) verifyNonce(v *Verified, o VerifyOptions) error {
 		return refuse(NonceMismatch, "the evidence names the nonce %x, the TPM's statement has %x", a.evidence.Nonce, signed)
 	}
 	if len(o.Nonce) == 0 {
-		v.left("when the TPM stated it: no nonce was asked for, so the evidence may be old")
+		v.left("when that was: no nonce was asked for, so the evidence may be old")
 		return nil
 	}
 	if !bytes.Equal(signed, o.Nonce) {
@@ -148,7 +148,7 @@ func (a *attestation) verifyKey(v *Verified, _ VerifyOptions) error {
 	if err := a.checkKey(); err != nil {
 		return err
 	}
-	v.passed("the key was made in the TPM and cannot leave it")
+	v.passed("by the statement, the key was made in the TPM and cannot leave it")
 	var err error
 	if v.Key, err = publicKey(a.keyPublic); err == nil {
 		v.Algorithm, err = key.AlgorithmOf(v.Key)
@@ -162,9 +162,9 @@ func (a *attestation) verifyKey(v *Verified, _ VerifyOptions) error {
 	v.Name, v.PolicyDigest = a.keyName, a.keyPublic.AuthPolicy.Buffer
 	v.Uncounted = a.keyPublic.ObjectAttributes.NoDA
 	if v.Uncounted {
-		v.passed("the TPM does not count wrong PINs for the key (dictionary attack protection is off)")
+		v.passed("by the statement, the TPM does not count wrong PINs for the key: dictionary attack protection is off")
 	} else {
-		v.passed("the TPM counts wrong PINs for the key (dictionary attack protection is on)")
+		v.passed("by the statement, the TPM counts wrong PINs for the key: dictionary attack protection is on")
 	}
 	usage, labelled := key.UsageOfLabel(v.PolicyDigest)
 	if !labelled {
@@ -172,6 +172,6 @@ func (a *attestation) verifyKey(v *Verified, _ VerifyOptions) error {
 		return nil
 	}
 	v.Usage = usage
-	v.passed("the key's usage label is %s", usage)
+	v.passed("by the statement, the key's usage label is %s", usage)
 	return nil
 }

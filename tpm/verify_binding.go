@@ -68,7 +68,7 @@ func (a *attestation) verifyBinding(v *Verified, o VerifyOptions) error {
 	case len(b.Enrolments) > 0:
 		return a.verifyEnrolments(v, b.Enrolments)
 	case b.UnboundUnsafe:
-		v.left("in which TPM the attestation key is, if in any: all of this but the EK certificate may be made up")
+		v.left("in which TPM the attestation key is, if in any: so all of this but the EK certificate may be made up")
 		return nil
 	}
 	return hint.Wrap(refuse(AKNotBound, "nothing shows that the attestation key %x is in the TPM with this EK certificate", a.akName),

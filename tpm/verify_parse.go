@@ -3,9 +3,7 @@ package tpm
 import (
 	"bytes"
 	"crypto/ecdsa"
-	"crypto/sha256"
 	"crypto/x509"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -116,12 +114,6 @@ func parseStructure[T tpm2.Marshallable, P interface {
 		return nil, errors.New("structure has bytes that mean nothing")
 	}
 	return parsed, nil
-}
-
-// ekSHA256 is the SHA-256 of the EK certificate, which names the TPM.
-func (a *attestation) ekSHA256() string {
-	sum := sha256.Sum256(a.evidence.EKCertificate)
-	return hex.EncodeToString(sum[:])
 }
 
 // akKey is the attestation key as Go verifies with it.

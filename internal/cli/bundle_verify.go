@@ -49,7 +49,7 @@ Any reason to say no is exit status 3.`,
 			return a.printRefusal(args[0], a.verifyRelease(args[0], policy))
 		},
 	}
-	trust.register(c)
+	trust.register(c, "key")
 	c.Flags().StringVar(&namespace, "namespace", bundleNamespace, "SSHSIG namespace that the signature must be made for")
 	c.Flags().StringSliceVar(&require, "require", []string{"sshsig", "sigstore"}, "signature formats that must be there")
 	return c

@@ -10,6 +10,7 @@ import (
 	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/key"
 	"github.com/sealsmith/sealsmith/oci"
+	"github.com/sealsmith/sealsmith/tpm"
 	"github.com/sealsmith/sealsmith/verify"
 )
 
@@ -29,7 +30,7 @@ func exitStatus(err error) int {
 	switch {
 	case err == nil:
 		return 0
-	case errors.Is(err, verify.ErrRefused):
+	case errors.Is(err, verify.ErrRefused), errors.Is(err, tpm.ErrRefused):
 		return exitRefused
 	case errors.Is(err, key.ErrDenied), errors.Is(err, context.Canceled), errors.As(err, &wrongPIN):
 		return exitDenied

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -21,6 +20,23 @@ func readFile(path string, limit int64) ([]byte, error) {
 	}
 	defer f.Close()
 	return readAll(f, path, limit)
+}
+
+// readInput reads a file or, for "-", standard input.
+func (a *app) readInput(path string, limit int64) ([]byte, error) {
+	if path != "-" {
+		return readFile(path, limit)
+	}
+	return readAll(a.In, "standard input", limit)
+}
+
+// writeResult writes what a command made to a file or, for "-", standard output.
+func (a *app) writeResult(path string, data []byte) error {
+	if path != "-" {
+		return writeOutput(path, data)
+	}
+	_, err := a.Out.Write(data)
+	return err
 }
 
 // writeOutput writes a file that was named by --output: atomically, through a link
@@ -56,8 +72,8 @@ func (w *stickyWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// readAll reads an open file of at most limit bytes.
-func readAll(f fs.File, name string, limit int64) ([]byte, error) {
+// readAll reads at most limit bytes.
+func readAll(f io.Reader, name string, limit int64) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)

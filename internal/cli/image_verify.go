@@ -50,7 +50,7 @@ each signature's its own. When not all of them could be read, it is 1.`,
 			return a.printResult(resultJSON{Subject: subject.String(), Checks: result.Checks, Signers: signersJSON(result.Signers)})
 		},
 	}
-	trust.register(c)
+	trust.register(c, "key")
 	c.Flags().StringVar(&namespace, "namespace", imageNamespace, "what an allowed signer with a namespaces option must be allowed to sign")
 	return c
 }

@@ -9,20 +9,23 @@ import (
 
 	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/internal/limits"
+	"github.com/sealsmith/sealsmith/tpm"
 	"github.com/sealsmith/sealsmith/verify"
 )
 
 // trustFlags say whose signatures count; every verifying command has them.
 type trustFlags struct {
+	keyFlag        string // the name of the flag for keys
 	keys           []string
 	allowedSigners string
 	identity       string
 	at             string
 }
 
-func (f *trustFlags) register(c *cobra.Command) {
+func (f *trustFlags) register(c *cobra.Command, keyFlag string) {
+	f.keyFlag = keyFlag
 	flags := c.Flags()
-	flags.StringArrayVar(&f.keys, "key", nil, "trust the public key in `FILE` (PEM or OpenSSH); may be repeated")
+	flags.StringArrayVar(&f.keys, keyFlag, nil, "trust the public key in `FILE` (PEM or OpenSSH); may be repeated")
 	flags.StringVar(&f.allowedSigners, "allowed-signers", "", "trust the keys that this `FILE` (ssh-keygen(1)) gives to --identity")
 	flags.StringVar(&f.identity, "identity", "", "`WHO` must have signed, by the allowed signers file")
 	flags.StringVar(&f.at, "time", "", "check that the signers were valid at `TIME` (RFC 3339) instead of now")
@@ -31,21 +34,30 @@ func (f *trustFlags) register(c *cobra.Command) {
 // policy reads the trust files. None may come from the folder dir, the one that
 // is checked; empty means that no folder is.
 func (f *trustFlags) policy(dir string) (verify.Policy, error) {
-	p := verify.Policy{At: time.Now()}
-	var err error
-	if f.at != "" {
-		if p.At, err = time.Parse(time.RFC3339, f.at); err != nil {
-			return p, usageError(fmt.Errorf("--time: %w", err))
-		}
+	at, err := f.when()
+	if err != nil {
+		return verify.Policy{}, err
 	}
-	p.Trust, err = f.trust(dir)
-	return p, err
+	trust, err := f.trust(dir)
+	return verify.Policy{At: at, Trust: trust}, err
+}
+
+// when is the time that is asked about.
+func (f *trustFlags) when() (time.Time, error) {
+	if f.at == "" {
+		return time.Now(), nil
+	}
+	at, err := time.Parse(time.RFC3339, f.at)
+	if err != nil {
+		return at, usageError(fmt.Errorf("--time: %w", err))
+	}
+	return at, nil
 }
 
 func (f *trustFlags) trust(dir string) (*verify.Trust, error) {
 	switch {
 	case len(f.keys) > 0 && (f.allowedSigners != "" || f.identity != ""):
-		return nil, usageError(errors.New("--key and --allowed-signers are two ways to say whom to trust; give one"))
+		return nil, usageError(fmt.Errorf("--%s and --allowed-signers are two ways to say whom to trust; give one", f.keyFlag))
 	case len(f.keys) > 0:
 		files := make([][]byte, len(f.keys))
 		for i, path := range f.keys {
@@ -66,7 +78,7 @@ func (f *trustFlags) trust(dir string) (*verify.Trust, error) {
 		return verify.ParseAllowedSigners(data, f.identity)
 	}
 	return nil, hint.Wrap(usageError(errors.New("nothing says whose signature is wanted")),
-		"give --key FILE, or --allowed-signers FILE with --identity WHO")
+		"give --"+f.keyFlag+" FILE, or --allowed-signers FILE with --identity WHO")
 }
 
 func readTrust(dir, path string) ([]byte, error) {
@@ -84,8 +96,16 @@ func (a *app) printResult(r resultJSON) error {
 	if a.json {
 		return a.printJSON(r)
 	}
+	a.printChecks(r)
+	if !a.quiet {
+		fmt.Fprintf(a.Out, "verified: %s\n", r.Subject)
+	}
+	return nil
+}
+
+func (a *app) printChecks(r resultJSON) {
 	if a.quiet {
-		return nil
+		return
 	}
 	for _, check := range r.Checks {
 		fmt.Fprintf(a.Out, "ok: %s\n", check)
@@ -93,19 +113,20 @@ func (a *app) printResult(r resultJSON) error {
 	for _, name := range r.NotChecked {
 		fmt.Fprintf(a.Out, "not checked: %s\n", name)
 	}
-	fmt.Fprintf(a.Out, "verified: %s\n", r.Subject)
-	return nil
 }
 
 // printRefusal prints a refusal as JSON, if that was asked for, and returns it.
 func (a *app) printRefusal(what string, err error) error {
-	if !a.json || !errors.Is(err, verify.ErrRefused) {
+	if !a.json || exitStatus(err) != exitRefused {
 		return err
 	}
 	result := resultJSON{Subject: what, Checks: []string{}, Signers: []signerJSON{}, Error: err.Error()}
 	var refusal *verify.Refusal
+	var ofEvidence *tpm.Refusal
 	if errors.As(err, &refusal) {
 		result.Reason = string(refusal.Reason)
+	} else if errors.As(err, &ofEvidence) {
+		result.Reason = string(ofEvidence.Reason)
 	}
 	return errors.Join(err, a.printJSON(result))
 }
@@ -115,11 +136,13 @@ type resultJSON struct {
 	Verified bool     `json:"verified"`
 	Subject  string   `json:"subject"` // what was verified
 	Checks   []string `json:"checks"`  // that were made and passed
-	// NotChecked are files beside what was verified that nothing was said of.
-	NotChecked []string     `json:"not_checked,omitempty"`
-	Signers    []signerJSON `json:"signers"`
-	Reason     string       `json:"reason,omitempty"` // of a refusal: its kind
-	Error      string       `json:"error,omitempty"`
+	// NotChecked is what nothing was said of: files beside what was verified, or
+	// what evidence cannot prove.
+	NotChecked []string      `json:"not_checked,omitempty"`
+	Signers    []signerJSON  `json:"signers"`
+	Attested   *attestedJSON `json:"attested,omitempty"` // the key of evidence
+	Reason     string        `json:"reason,omitempty"`   // of a refusal: its kind
+	Error      string        `json:"error,omitempty"`
 }
 
 type signerJSON struct {
