@@ -55,6 +55,7 @@ func TestParseAnchorsRefuses(t *testing.T) {
 		{"empty", "", "file 1 of 1 of CA certificates: no PEM block"},
 		{"text", "no certificate\n", "no PEM block"},
 		{"only an intermediate", string(pemFile(root.newCA(t, "CA").cert)), "no root certificate"},
+		{"only a new key of a root, signed by its old one", string(pemFile(certify(t, root, newKey(t), caTemplate("Root"), nil))), "no root certificate"},
 		{"private key", good + private, `line 12 is "-----BEGIN PRIVATE KEY-----"`},
 		{"no end", good[:len(good)-30], "begins in line 1 has no end"},
 		{"end alone", "-----END CERTIFICATE-----\n", "line 1 is"},

@@ -152,3 +152,24 @@ func TestHostileIntermediates(t *testing.T) {
 		})
 	}
 }
+
+// TestNamesakes: CAs that share a name neither hide each other nor the reason, and
+// each is tried once however often it is there.
+func TestNamesakes(t *testing.T) {
+	blind := func(c *x509.Certificate) { c.SubjectKeyId = []byte{1} } // no help to tell them apart
+	stranger, root := newRoot(t, "Root", blind), newRoot(t, "Root", blind)
+	many := slices.Repeat([]*x509.Certificate{stranger.cert}, 70)
+	anchors := anchorsOf(t, append(slices.Clone(many), root.cert)...)
+	if _, err := anchors.VerifyEK(root.newEK(t), many, ekTime); err != nil {
+		t.Error(err)
+	}
+	_, err := anchors.VerifyEK(newRoot(t, "Root", blind).newEK(t), many, ekTime)
+	wantReason(t, err, BadSignature, "")
+
+	told := newRoot(t, "Root")
+	flipped := told.newEK(t)
+	flipped.Signature = slices.Clone(flipped.Signature)
+	flipped.Signature[len(flipped.Signature)-1] ^= 1
+	_, err = anchorsOf(t, newRoot(t, "Root").cert, told.cert).VerifyEK(flipped, nil, ekTime)
+	wantReason(t, err, BadSignature, "")
+}

@@ -134,7 +134,7 @@ func ekRows(keys []tpm.EKIndex) [][2]string {
 	}
 	var rows [][2]string
 	for _, k := range keys {
-		rows = append(rows, [2]string{string(k.Algorithm), fmt.Sprintf("certificate in NV index %#x, template %s", k.Index, k.Template)})
+		rows = append(rows, [2]string{string(k.Algorithm), fmt.Sprintf("certificate in NV index 0x%08x, template %s", k.Index, k.Template)})
 	}
 	return rows
 }
