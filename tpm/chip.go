@@ -43,7 +43,7 @@ type chip struct {
 	primary []byte        // the Name of the storage primary, once it was checked
 	hashes  []crypto.Hash // those of ours that the TPM has; nil: not asked yet
 
-	barred map[string]bool // Names of parents that have a password; kept when the link is lost
+	barred map[string]bool // what has a password that we do not know, see bar; outlives the link
 }
 
 var _ transport.TPM = (*chip)(nil)

@@ -20,7 +20,7 @@ func (c *chip) explainAuth(err error, auth []byte) error {
 		return err
 	}
 	if auth == nil {
-		return fmt.Errorf("the key has a PIN though its file says that it has none: %w", err)
+		return fmt.Errorf("%w: %w", errHiddenPIN, err)
 	}
 	wrong := &key.PINError{TriesLeft: -1}
 	if l, lerr := c.lockout(); counted && lerr == nil {

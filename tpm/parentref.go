@@ -162,13 +162,19 @@ func (c *chip) explainLoad(o *object, p parent, err error) error {
 	case errors.Is(err, tpm2.TPMRCIntegrity):
 		return hint.Wrap(fmt.Errorf("%w: %w", err, key.ErrForeign), foreignHint)
 	case errors.Is(err, tpm2.TPMRCBadAuth), errors.Is(err, tpm2.TPMRCAuthFail):
-		if c.barred == nil {
-			c.barred = map[string]bool{}
-		}
-		c.barred[string(p.name.Buffer)] = true
+		c.bar(p.name.Buffer)
 		return fmt.Errorf("%w: %w", err, o.under.passwordError())
 	}
 	return err
+}
+
+// bar remembers what has a password that we do not know: a parent by its Name, a
+// key by its private area.
+func (c *chip) bar(what []byte) {
+	if c.barred == nil {
+		c.barred = map[string]bool{}
+	}
+	c.barred[string(what)] = true
 }
 
 // passwordError is the error of a parent that cannot be used without its password.

@@ -38,7 +38,6 @@ const (
 	TPM2Create        Program = "tpm2_create"
 	TPM2EncodeObject  Program = "tpm2_encodeobject"
 	TPM2EvictControl  Program = "tpm2_evictcontrol"
-	TPM2FlushContext  Program = "tpm2_flushcontext"
 )
 
 // Need returns the path of a program. Without the program it skips the test, or
