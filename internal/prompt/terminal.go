@@ -2,6 +2,7 @@ package prompt
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,7 +41,7 @@ func (t *terminal) Confirm(ctx context.Context, p Prompt) error {
 
 // PIN implements [Prompter].
 func (t *terminal) PIN(ctx context.Context, p Prompt) (*secret.Buffer, error) {
-	answer, n, err := t.ask(ctx, p, "PIN: ", false)
+	answer, n, err := t.ask(ctx, p, cmp.Or(p.Secret, "PIN")+": ", false)
 	if err != nil {
 		return nil, err
 	}

@@ -18,6 +18,9 @@ type Prompt struct {
 	// Error is our own sentence too: what was wrong with the last answer;
 	// empty the first time.
 	Error string
+	// Secret is what [Prompter]'s PIN calls that which is typed, at the terminal;
+	// empty means "PIN".
+	Secret string
 	// Facts are what we computed, and quotations beside it.
 	Facts []Line
 	// Claims are what the asking program says about itself.
