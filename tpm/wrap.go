@@ -35,12 +35,8 @@ type WrapOptions struct {
 // was not. Errors wrap [key.ErrUnsupported] for keys that no TPM takes, and
 // [key.ErrUsage]. What go-tpm copies of the key is not wiped.
 func Wrap(ctx context.Context, parent *ecdsa.PublicKey, private crypto.Signer, o WrapOptions) ([]byte, error) {
-	spec := key.Spec{Name: "wrapped", Usage: o.Usage, Comment: o.Description, PIN: o.PIN}
-	var err error
-	if spec.Algorithm, err = wrappable(private); err != nil {
-		return nil, err
-	}
-	if err := spec.Validate(); err != nil {
+	spec, err := o.spec(private)
+	if err != nil {
 		return nil, err
 	}
 	target, err := storageArea(parent)
@@ -69,6 +65,23 @@ func Wrap(ctx context.Context, parent *ecdsa.PublicKey, private crypto.Signer, o
 		return nil, fmt.Errorf("wrap key: %w", err)
 	}
 	return file.encode()
+}
+
+// CheckWrap fails as [Wrap] would, for everything but the parent and the PIN itself,
+// so that nobody is asked in vain.
+func CheckWrap(private crypto.Signer, o WrapOptions) error {
+	_, err := o.spec(private)
+	return err
+}
+
+// spec checks what is to be wrapped, and how.
+func (o WrapOptions) spec(private crypto.Signer) (key.Spec, error) {
+	spec := key.Spec{Name: "wrapped", Usage: o.Usage, Comment: o.Description, PIN: o.PIN}
+	var err error
+	if spec.Algorithm, err = wrappable(private); err != nil {
+		return spec, err
+	}
+	return spec, spec.Validate()
 }
 
 // Generate makes a software key to [Wrap].

@@ -33,6 +33,7 @@ type app struct {
 	noPrompt bool
 
 	started bool // the command itself runs: its line was understood
+	alone   bool // there is no agent, so this process asks
 }
 
 // Main runs a command line (without the program's name) and returns the exit
@@ -99,9 +100,9 @@ cancelled by the user; 5 device missing, busy or locked out.`,
 	flags.BoolVar(&a.verbose, "verbose", false, "say what is done")
 	flags.BoolVar(&a.noPrompt, "no-prompt", false, "never ask a person; fail instead")
 	root.AddCommand(
-		a.group("key", "keys in hardware", a.keyCreate(), a.keyList(), a.keyShow(), a.keyPubkey(), a.keyVerifyAttestation(), a.keyDelete()),
+		a.group("key", "keys in hardware", a.keyCreate(), a.keyImport(), a.keyList(), a.keyShow(), a.keyPubkey(), a.keyPIN(), a.keyAttest(), a.keyVerifyAttestation(), a.keyDelete()),
 		a.group("agent", "the agent that holds the device", a.agentStatus()),
-		a.group("tpm", "the TPM itself", a.tpmStatus(), a.tpmChallenge(), a.tpmEnrol()),
+		a.group("tpm", "the TPM itself", a.tpmStatus(), a.tpmSRK(), a.tpmEK(), a.tpmChallenge(), a.tpmAnswer(), a.tpmEnrol()),
 		a.group("bundle", "TPM CA bundles", a.bundleBuild(), a.bundleSign(), a.bundleVerify()),
 		a.group("image", "OCI images", a.imageBuild(), a.imageSign(), a.imageVerify()),
 		a.versionCommand(),

@@ -24,6 +24,14 @@ func completeKeys(_ *cobra.Command, args []string, _ string) ([]string, cobra.Sh
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
+// completeSecondFile offers files for the second argument; the first is a new name.
+func completeSecondFile(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) == 1 {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	return nil, cobra.ShellCompDirectiveNoFileComp
+}
+
 // complete teaches the shell the values of a command's flags, and that commands
 // without arguments take no files.
 func complete(c *cobra.Command) {

@@ -17,6 +17,7 @@ type keyCreateFlags struct {
 	usage, algorithm, comment string
 	pin, unattended           bool
 	pinFD                     int
+	wrap                      wrapFlags
 }
 
 func (a *app) keyCreate() *cobra.Command {
@@ -37,8 +38,13 @@ A PIN is checked, and wrong ones are counted, by the TPM itself. Keys of usage
 ssh-ca, artifact and digest ask for a confirmation at each use, unless they are
 created --unattended; a key that was stays so.
 
+With --wrap-for the key is made in memory, for the TPM of another machine, whose
+storage key is in the file: only the wrapped key is written, as a TSS2 key file. It
+needs no TPM here, and there it is marked as imported.
+
   sealsmith key create laptop --usage ssh --pin
-  sealsmith key create release --usage artifact`,
+  sealsmith key create release --usage artifact
+  sealsmith key create laptop --usage ssh --wrap-for parent.pem --output laptop.tpm`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.createKey(cmd.Context(), args[0], f, cmd.Flags().Changed("pin-fd"))
@@ -51,6 +57,9 @@ created --unattended; a key that was stays so.
 	flags.BoolVar(&f.pin, "pin", false, "protect the key with a PIN, which is asked for")
 	flags.IntVar(&f.pinFD, "pin-fd", -1, "read the PIN's line from file descriptor `N` (implies --pin)")
 	flags.BoolVar(&f.unattended, "unattended", false, "sign without asking anybody: for demos, CI and benchmarks")
+	flags.StringVar(&f.wrap.parent, "wrap-for", "", "make the key for the TPM whose storage key is in `FILE` (sealsmith tpm srk)")
+	flags.StringVar(&f.wrap.output, "output", "", "write the wrapped key to `FILE`, which must be new (default stdout)")
+	flags.StringVar(&f.wrap.pubkey, "pubkey", "", "write the public key of the wrapped key to `FILE` (default stderr)")
 	cobra.CheckErr(c.MarkFlagRequired("usage"))
 	return c
 }
@@ -62,6 +71,18 @@ func (a *app) createKey(ctx context.Context, name string, f keyCreateFlags, from
 	}
 	if err := spec.Validate(); err != nil {
 		return err
+	}
+	if err := f.wrap.check(f.unattended); err != nil {
+		return err
+	}
+	if f.wrap.parent != "" {
+		pin, wipe, err := a.localPIN(f.pin, fromFD, f.pinFD, fmt.Sprintf("Choose a PIN for the wrapped key %s.", name))
+		if err != nil {
+			return err
+		}
+		defer wipe()
+		spec.PIN = pin
+		return a.wrapKey(ctx, spec, f.wrap)
 	}
 	if fromFD {
 		pin, err := readPIN(f.pinFD)
@@ -83,14 +104,19 @@ func (a *app) createKey(ctx context.Context, name string, f keyCreateFlags, from
 	if err != nil {
 		return err
 	}
+	a.noteNew(in)
+	fmt.Fprintln(a.Out, in.Ref.Name)
+	return nil
+}
+
+// noteNew says what a person may not expect of a key that is there now.
+func (a *app) noteNew(in key.Info) {
 	if in.Usage == key.Artifact || in.Usage == key.Digest {
 		a.warnCosign(in)
 	}
-	if f.unattended && in.Usage.Supervised() {
-		a.notice(fmt.Sprintf("whoever has your user id can have %s sign without asking anybody", name))
+	if in.Policy.Unattended && in.Usage.Supervised() {
+		a.notice(fmt.Sprintf("whoever has your user id can have %s sign without asking anybody", in.Ref.Name))
 	}
-	fmt.Fprintln(a.Out, in.Ref.Name)
-	return nil
 }
 
 // create makes the key. A PIN that was not given is asked for here if there is a
@@ -103,7 +129,7 @@ func (a *app) create(ctx context.Context, client *agent.Client, spec key.Spec, a
 		return key.Info{}, hint.Wrap(fmt.Errorf("no PIN was given: %w", key.ErrDenied), "give it with --pin-fd N")
 	}
 	if terminal := a.terminal(); terminal != nil {
-		spec.PIN = newPIN(terminal, spec.Name)
+		spec.PIN = newPIN(terminal, fmt.Sprintf("Choose a PIN for the new key %s.", spec.Name))
 		return client.Create(ctx, spec)
 	}
 	return client.CreateWithPrompt(ctx, spec)

@@ -1,13 +1,17 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/sealsmith/sealsmith/internal/xdg"
 	"github.com/sealsmith/sealsmith/key"
+	"github.com/sealsmith/sealsmith/tpm"
 )
 
 func (a *app) keyShow() *cobra.Command {
@@ -26,8 +30,12 @@ func (a *app) keyShow() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			devices, pinErr := tpm.DevicesOf(xdg.Data(), in.Parent)
 			if a.json {
-				return a.printJSON(shown)
+				return errors.Join(pinErr, a.printJSON(struct {
+					keyJSON
+					Devices []string `json:"devices,omitempty"` // where the storage key was seen
+				}{shown, devices}))
 			}
 			w := tabwriter.NewWriter(a.Out, 0, 0, 2, ' ', 0)
 			for _, row := range [][2]string{
@@ -36,15 +44,15 @@ func (a *app) keyShow() *cobra.Command {
 				{"algorithm", string(in.Algorithm)},
 				{"PIN", pinText(in.Policy)},
 				{"made in the device", yesNo(!in.Imported)},
-				{"bound to", orNot(in.Parent)},
-				{"created", orUnknown(shown.Created)},
+				{"bound to", boundTo(in.Parent, devices)},
+				{createdLabel(in), orUnknown(shown.Created)},
 				{"comment", in.Comment},
 				{"id", string(in.ID)},
 				{"fingerprint", shown.Fingerprint},
 			} {
 				fmt.Fprintf(w, "%s\t%s\n", row[0], row[1])
 			}
-			return w.Flush()
+			return errors.Join(pinErr, w.Flush())
 		},
 	}
 }
@@ -57,11 +65,23 @@ func timeText(in key.Info) string {
 	return in.Created.UTC().Format(time.RFC3339)
 }
 
-func orNot(s string) string {
-	if s == "" {
+// boundTo says which key a key cannot be used without, and where that was seen.
+func boundTo(parent string, devices []string) string {
+	switch {
+	case parent == "":
 		return "not known"
+	case len(devices) == 0:
+		return fmt.Sprintf("storage key %s, which is pinned for no device here", parent)
 	}
-	return "storage key " + s
+	return fmt.Sprintf("storage key %s of %s", parent, strings.Join(devices, " and "))
+}
+
+// createdLabel says what happened at the time of [key.Info]'s Created.
+func createdLabel(in key.Info) string {
+	if in.Imported {
+		return "imported"
+	}
+	return "created"
 }
 
 func orUnknown(s string) string {

@@ -24,10 +24,10 @@ func (a *app) terminal() prompt.Prompter {
 	return nil
 }
 
-// newPIN asks twice for the PIN of a new key.
-func newPIN(p prompt.Prompter, name string) key.LendFunc {
+// newPIN asks twice for a new PIN.
+func newPIN(p prompt.Prompter, title string) key.LendFunc {
 	return func(ctx context.Context, use func([]byte) error) error {
-		question := prompt.Prompt{Title: fmt.Sprintf("Choose a PIN for the new key %s.", name)}
+		question := prompt.Prompt{Title: title}
 		for range limits.PINPrompts {
 			problem, err := askTwice(ctx, p, question, use)
 			if problem == "" || err != nil {
@@ -71,22 +71,27 @@ func askTwice(ctx context.Context, p prompt.Prompter, question prompt.Prompt, us
 	return "", first.Use(use)
 }
 
-// readPIN reads one line from a file descriptor into locked memory.
+// readPIN reads a PIN from a file descriptor.
 func readPIN(fd int) (*secret.Buffer, error) {
+	pin, err := readLine(fd, "PIN", limits.SecretOctets)
+	return pin, hint.Wrap(err, fmt.Sprintf("write one line of at most %d bytes to it", limits.TPMPIN))
+}
+
+// readLine reads one line from a file descriptor into locked memory.
+func readLine(fd int, what string, limit int) (*secret.Buffer, error) {
 	if fd < 0 {
-		return nil, usageError(fmt.Errorf("--pin-fd %d is no file descriptor", fd))
+		return nil, usageError(fmt.Errorf("%d is no file descriptor", fd))
 	}
 	f := os.Stdin
 	if fd != 0 {
-		f = os.NewFile(uintptr(fd), "PIN")
+		f = os.NewFile(uintptr(fd), what)
 		defer f.Close()
 	}
-	pin, err := secret.Read(&lineReader{r: f}, limits.SecretOctets)
+	line, err := secret.Read(&lineReader{r: f}, limit)
 	if err != nil {
-		return nil, hint.Wrap(usageError(fmt.Errorf("read the PIN from file descriptor %d: %w", fd, err)),
-			fmt.Sprintf("write one line of at most %d bytes to it", limits.TPMPIN))
+		return nil, usageError(fmt.Errorf("read the %s from file descriptor %d: %w", what, fd, err))
 	}
-	return pin, nil
+	return line, nil
 }
 
 // lineReader ends at the first line feed. It reads byte by byte: what follows is
