@@ -106,32 +106,32 @@ func (p *PINs) change(ctx context.Context, id key.ID, do func(context.Context) e
 // does not lend it.
 func (c *Client) ChangePIN(ctx context.Context, in key.Info, change key.PINChange) (key.Info, error) {
 	if change.New == nil {
-		return c.changePIN(ctx, in, change, pinNone, "")
+		return c.changePIN(ctx, in, change, pinNone)
 	}
-	name, err := c.handOver(ctx, change.New)
-	if err != nil {
-		return key.Info{}, err
-	}
-	return c.changePIN(ctx, in, change, pinSecret, name)
+	return c.changePIN(ctx, in, change, pinSecret)
 }
 
 // ChangePINWithPrompt is ChangePIN to a PIN that the agent asks for; the change's
 // own is not used.
 func (c *Client) ChangePINWithPrompt(ctx context.Context, in key.Info, change key.PINChange) (key.Info, error) {
-	return c.changePIN(ctx, in, change, pinPrompt, "")
+	return c.changePIN(ctx, in, change, pinPrompt)
 }
 
-func (c *Client) changePIN(ctx context.Context, in key.Info, change key.PINChange, pin pinSource, secret string) (key.Info, error) {
-	body := pinRequest{Ref: in.Ref.String(), Old: pinNone, New: pin, NewSecret: secret, GuessableUnsafe: change.GuessableUnsafe}
+func (c *Client) changePIN(ctx context.Context, in key.Info, change key.PINChange, pin pinSource) (key.Info, error) {
+	body := pinRequest{Ref: in.Ref.String(), Old: pinNone, New: pin, GuessableUnsafe: change.GuessableUnsafe}
+	var err error
 	switch {
 	case change.Old != nil:
-		name, err := c.handOver(ctx, change.Old)
-		if err != nil {
-			return key.Info{}, err
-		}
-		body.Old, body.OldSecret = pinSecret, name
+		body.Old = pinSecret
+		body.OldSecret, err = c.handOver(ctx, change.Old)
 	case in.Policy.PIN:
 		body.Old = pinPrompt
+	}
+	if err == nil && pin == pinSecret {
+		body.NewSecret, err = c.handOver(ctx, change.New)
+	}
+	if err != nil {
+		return key.Info{}, err
 	}
 	var answer keyAnswer
 	if err := c.call(ctx, "POST", "/v1/keys/"+string(in.ID)+"/pin", body, &answer); err != nil {

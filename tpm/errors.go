@@ -24,7 +24,9 @@ func (c *chip) explainAuth(err error, auth []byte) error {
 	}
 	wrong := &key.PINError{TriesLeft: -1}
 	if l, lerr := c.lockout(); counted && lerr == nil {
-		wrong.TriesLeft = l.triesLeft()
+		if wrong.TriesLeft = l.triesLeft(); wrong.TriesLeft == 0 {
+			err = hint.Wrap(err, l.advice())
+		}
 	}
 	return fmt.Errorf("%w: %w", wrong, err)
 }
@@ -54,12 +56,15 @@ func (c *chip) lockedOut(err error) error {
 
 // refusal is the error of a TPM that takes no PIN.
 func (l Lockout) refusal() error {
-	e := &key.LockoutError{Recovery: l.wait()}
-	advice := "the TPM counts wrong PINs of all programs together; wait, or reset it with the lockout password"
-	if e.Recovery > 0 {
-		advice = "the TPM accepts PINs again in about " + minutes(e.Recovery)
+	return hint.Wrap(&key.LockoutError{Recovery: l.wait()}, l.advice(), "keys that were made without a PIN go on working")
+}
+
+// advice says until when the TPM takes no PIN.
+func (l Lockout) advice() string {
+	if wait := l.wait(); wait > 0 {
+		return "the TPM accepts PINs again in about " + minutes(wait)
 	}
-	return hint.Wrap(e, advice, "keys without a PIN go on working")
+	return "the TPM counts wrong PINs of all programs together; wait, or reset it with the lockout password"
 }
 
 // minutes prints a time, rounded up.

@@ -111,8 +111,8 @@ func (s *signer) withPIN(ctx context.Context, auth key.AuthFunc, use func(pin []
 
 // triesLeft implements [key.AuthRequest].
 func (s *signer) triesLeft(ctx context.Context) (int, error) {
-	if s.key.info.Policy.Uncounted {
-		return -1, nil
+	if err := s.backend.folder.unchanged(&s.key); err != nil || s.key.info.Policy.Uncounted {
+		return -1, err
 	}
 	tries := 0
 	err := s.run(ctx, func(c *chip) error {

@@ -131,10 +131,14 @@ func usageText(in key.Info) string {
 	return fmt.Sprintf("%s (%s)", in.Usage, strings.Join(remarks, ", "))
 }
 
-// pinText says whether a key has a PIN, and whether it can be guessed.
+// pinText says whether a key has a PIN, and what is unusual about that: one that can
+// be guessed, or a key that is refused during a lockout though it has none.
 func pinText(p key.Policy) string {
-	if p.PIN && p.Uncounted {
+	switch {
+	case p.PIN && p.Uncounted:
 		return "yes, wrong ones are not counted"
+	case !p.PIN && !p.Uncounted:
+		return "no, but refused during a lockout"
 	}
 	return yesNo(p.PIN)
 }

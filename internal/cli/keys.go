@@ -63,6 +63,7 @@ func (a *app) inProcess() (*agent.Client, func(), error) {
 		return nil, nil, err
 	}
 	client := d.Client()
+	a.alone = true
 	return client, func() {
 		ctx, cancel := context.WithTimeout(context.Background(), limits.AgentStop)
 		defer cancel()
