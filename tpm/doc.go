@@ -13,7 +13,9 @@
 // is written last, by link, so that a key is there whole or not at all. NAME.pub
 // is the OpenSSH line. NAME.json holds what the key file has no room for. A
 // key's usage is its policy: [key.Usage.Label], which nothing satisfies, as
-// authPolicy beside userWithAuth. A .tpm without .json came from elsewhere.
+// authPolicy beside userWithAuth. A .tpm without .json came from elsewhere: it may
+// be a key under another parent than our storage primary, a persistent one or the
+// primary of a hierarchy, as long as the parent has no password.
 //
 // # Trust
 //
@@ -33,6 +35,12 @@
 // had another usage or public key: both are in the public area, which the TPM
 // checks when it loads the key. NAME.json is not protected: it can be made to say
 // that a key may be used unattended.
+//
+// Only the storage primary is pinned. A parent that another program's key names is
+// used in the session that is salted to it, so that an impostor learns nothing
+// there either. An RSA key that was made on a TPM without SHA-384 or SHA-512 may
+// also decrypt: that is how it signs with those, and gives nobody more power than
+// to sign any digest.
 //
 // The TPM does not enforce usage: who has our uid, the device and a key without
 // a PIN needs no agent. A software TPM protects nothing. PINs are lent to this

@@ -75,7 +75,9 @@ func TestChipWithoutLongHashes(t *testing.T) {
 	chip := tpmtest.Start(t)
 	withoutLongHashes(chip)
 	const pin = "correct horse"
-	s := create(t, newBackend(t, chip, lend(t, pin)), "k", key.RSA2048, []byte(pin))
+	dir := filepath.Join(t.TempDir(), "keys")
+	b := backendOver(t, chip.Open(), dir, lend(t, pin))
+	s := create(t, b, "k", key.RSA2048, []byte(pin))
 	for _, h := range everyHash {
 		for _, opts := range []crypto.SignerOpts{h, &rsa.PSSOptions{Hash: h, SaltLength: rsa.PSSSaltLengthEqualsHash}} {
 			chip.Commands()
@@ -94,6 +96,19 @@ func TestChipWithoutLongHashes(t *testing.T) {
 			if h != crypto.SHA256 && chip.Saw(digestFor(h)) {
 				t.Errorf("%+v: the digest was seen", opts)
 			}
+		}
+	}
+	closed(t, b)
+	s = keytest.Only(t, backendOver(t, chip.Open(), dir, lend(t, pin)))
+	mustSign(t, s)
+	refuseOnce(chip) // a new connection learns by a refusal
+	for i, want := range [][]tpm2.TPMCC{{tpm2.TPMCCSign, tpm2.TPMCCGetCapability, tpm2.TPMCCRSADecrypt}, {tpm2.TPMCCRSADecrypt}} {
+		chip.Commands()
+		if _, err := s.SignContext(t.Context(), digestFor(crypto.SHA512), crypto.SHA512); err != nil {
+			t.Error(err)
+		}
+		if got := chip.Commands(); !slices.Equal(got, want) {
+			t.Errorf("signature %d took %v, want %v", i, got, want)
 		}
 	}
 }

@@ -164,6 +164,39 @@ func TestCoordinateWithoutItsZeros(t *testing.T) {
 	}
 }
 
+// TestWhatOthersWrite: what the draft and older writers leave open.
+func TestWhatOthersWrite(t *testing.T) {
+	file := sample(t, key.P256)
+	der := mustEncode(t, file)
+	one := bytes.Replace(der, []byte{0xA0, 0x03, 0x01, 0x01, 0xFF}, []byte{0xA0, 0x03, 0x01, 0x01, 0x01}, 1)
+	file.kind = oidOld
+	old := mustEncode(t, file)
+	file.kind, file.emptyAuth = oidLoadable, nil
+	silent := mustEncode(t, file)
+	for name, c := range map[string]struct {
+		der  []byte
+		asks bool
+	}{
+		"TRUE as 1":                {one, false},
+		"type before the draft":    {old, false},
+		"silent about the PIN":     {silent, true},
+		"the way that we write it": {der, false},
+	} {
+		file, err := parseKeyDER(c.der)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		var k storedKey
+		if err := k.fill(file); err != nil || k.unfit != nil || k.info.Policy.PIN != c.asks {
+			t.Errorf("%s: %v, %v, %+v", name, err, k.unfit, k.info.Policy)
+		}
+	}
+	if file, err := parseKeyDER(one); err != nil || !bytes.Equal(mustEncode(t, file), der) {
+		t.Errorf("TRUE as 1 is not written as DER: %v", err)
+	}
+}
+
 // TestForeignKeyFile reads a file that tpm2_encodeobject (tpm2-tools 5.4) wrote.
 func TestForeignKeyFile(t *testing.T) {
 	for _, path := range testenv.Glob(t, "testdata/*.tpm") {
