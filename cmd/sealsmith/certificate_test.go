@@ -128,13 +128,13 @@ func TestHostKeys(t *testing.T) {
 	server.knows("HOST " + keys["p256"])
 	before := forms("exchange-hash")
 	out, err := server.ssh("RekeyLimit=16K", "head", "-c", "1000000", "/dev/zero")
-	if n := forms("exchange-hash") - before; err != nil || len(out) != 1_000_000 || n < 3 {
+	if n := forms("exchange-hash") - before; err != nil || len(out) != 1_000_000 || n < 2 {
 		t.Errorf("%d bytes, %v, %d exchanges of keys\n%s", len(out), err, n, server.Log())
 	}
 
 	// The client asks for proofs of the keys that it does not know yet.
 	wait := fmt.Sprintf("'until grep -q nistp521 %s; do sleep 0.01; done'", w.path("known"))
-	if _, err := server.ssh("UpdateHostKeys=yes", "timeout", "10", "sh", "-c", wait); err != nil {
+	if _, err := server.ssh("UpdateHostKeys=yes", "timeout", "60", "sh", "-c", wait); err != nil {
 		t.Errorf("%v\n%s", err, server.Log())
 	}
 	for algorithm, line := range keys {
