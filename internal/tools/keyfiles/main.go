@@ -5,6 +5,9 @@
 //	keyfiles encode FILE                              print the file as the library writes it
 //	keyfiles create -tpm SOCKET [-kind ecdsa|rsa] [-bits N] [-parent HANDLE]
 //	                [-description TEXT] [-pin FILE]   make a key, print its file
+//	keyfiles wrap -target FILE [-description TEXT] [-pin FILE] FILE
+//	                                                  wrap a PKCS #8 key for a storage key (TPMT_PUBLIC)
+//	keyfiles import -tpm SOCKET FILE                  import a wrapped key, print its file
 //	keyfiles sign -tpm SOCKET [-pin FILE] FILE        sign the SHA-256 digest on standard input
 //
 // # Trust
@@ -14,8 +17,12 @@ package main
 
 import (
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/rsa"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"flag"
 	"fmt"
@@ -37,9 +44,9 @@ func main() {
 
 // options are the flags of every command; each uses those that it needs.
 type options struct {
-	tpm, kind, description, pin string
-	bits                        int
-	parent                      uint
+	tpm, kind, description, pin, target string
+	bits                                int
+	parent                              uint
 }
 
 func run(args []string, in io.Reader, out io.Writer) error {
@@ -54,6 +61,7 @@ func run(args []string, in io.Reader, out io.Writer) error {
 	flags.UintVar(&o.parent, "parent", uint(tpm2.TPMRHOwner), "`handle` of the parent")
 	flags.StringVar(&o.description, "description", "", "comment in the file")
 	flags.StringVar(&o.pin, "pin", "", "`file` that holds the PIN")
+	flags.StringVar(&o.target, "target", "", "`file` that holds the storage key to wrap for")
 	if err := flags.Parse(args[1:]); err != nil {
 		return err
 	}
@@ -64,6 +72,9 @@ func run(args []string, in io.Reader, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if args[0] == "wrap" {
+		return wrap(o, data, out)
+	}
 	k, err := keyfile.Decode(data)
 	if err != nil {
 		return err
@@ -73,6 +84,8 @@ func run(args []string, in io.Reader, out io.Writer) error {
 		return show(k, out)
 	case "encode":
 		return keyfile.Encode(out, k)
+	case "import":
+		return importKey(o, k, out)
 	case "sign":
 		return sign(o, k, in, out)
 	}
@@ -115,6 +128,58 @@ func create(o options, out io.Writer) error {
 		return err
 	}
 	return keyfile.Encode(out, k)
+}
+
+func wrap(o options, private []byte, out io.Writer) error {
+	block, _ := pem.Decode(private)
+	if block == nil {
+		return errors.New("no PEM block")
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return err
+	}
+	var pk any
+	switch k := parsed.(type) {
+	case *ecdsa.PrivateKey:
+		pk = *k
+	case *rsa.PrivateKey:
+		pk = *k
+	default:
+		return fmt.Errorf("key of type %T", parsed)
+	}
+	area, err := os.ReadFile(o.target)
+	if err != nil {
+		return err
+	}
+	target, err := tpm2.Unmarshal[tpm2.TPMTPublic](area)
+	if err != nil {
+		return err
+	}
+	var pin []byte
+	if o.pin != "" {
+		if pin, err = os.ReadFile(o.pin); err != nil {
+			return err
+		}
+	}
+	k, err := keyfile.NewImportablekey(target, pk, keyfile.WithUserAuth(pin), keyfile.WithDescription(o.description))
+	if err != nil {
+		return err
+	}
+	return keyfile.Encode(out, k)
+}
+
+func importKey(o options, k *keyfile.TPMKey, out io.Writer) error {
+	t, _, err := o.open()
+	if err != nil {
+		return err
+	}
+	defer t.Close()
+	loadable, err := keyfile.ImportTPMKey(t, k, nil)
+	if err != nil {
+		return err
+	}
+	return keyfile.Encode(out, loadable)
 }
 
 func sign(o options, k *keyfile.TPMKey, in io.Reader, out io.Writer) error {
