@@ -45,7 +45,7 @@ type Info struct {
 	Usage     Usage
 	Policy    Policy
 	Comment   string
-	Created   time.Time // zero for a key file that another program made
+	Created   time.Time // here, by making or importing it; zero for a file of another program
 	Public    crypto.PublicKey
 	// Imported says that the key was not made in its device, or may leave it:
 	// copies may exist, and no attestation will say otherwise.

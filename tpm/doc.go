@@ -1,11 +1,12 @@
 // Package tpm drives keys in a TPM 2.0: a chip behind /dev/tpmrm0, or a software
 // TPM (swtpm) for demonstrations and tests.
 //
-// A [Device] owns the connection: one goroutine sends every command, holds every
-// handle, keeps the keys used last loaded and one salted, encrypted HMAC session
+// A [Device] owns the connection and every handle, which one job at a time has to
+// itself. It keeps the keys used last loaded and one salted, encrypted HMAC session
 // open, so that a signature is one TPM2_Sign. A [Backend] is the folder of key
-// files over a device; it implements [key.Backend], [key.Creator] and
-// [key.Deleter].
+// files over a device; it implements [key.Backend], [key.Creator], [key.Importer],
+// [key.PINChanger] and [key.Deleter]. [Wrap] encrypts a software key for the storage
+// key of a TPM elsewhere.
 //
 // # Files
 //
@@ -17,6 +18,13 @@
 // be a key under another parent than our storage primary, a persistent one or the
 // primary of a hierarchy, as long as the parent has no password.
 //
+// # Attestation
+//
+// [Device.EndorsementKeys] reads the certificates of the TPM's maker. A key's Attest
+// has the attestation key, one for each device, vouch for it, and [Device.Answer]
+// proves that this key and the endorsement key are in one TPM.
+// [VerifyAttestation] judges both and needs no device.
+//
 // # Trust
 //
 // The device answers over a bus or a socket, and its answers are hostile: their
@@ -26,9 +34,10 @@
 // He learns no PIN and no digest, and no answer of his is taken for the TPM's, as
 // long as the session is salted to the storage primary of the real TPM: its Name
 // is pinned at the first use of a device (trust on first use, and said so) and
-// compared before each salt. An impostor who was there at the first use is not
-// noticed. Status and the lockout counters are read without a session: an
-// impostor can misreport them.
+// compared before each salt. An impostor who was there at the first use is
+// noticed by [Device.Pin] alone: an endorsement key, whose certificate the caller has
+// verified, then vouches for the storage primary. Status, the lockout counters and
+// certificates are read without a session: an impostor can misreport them.
 //
 // Key files are parsed strictly and bounded. Somebody who can write to the key
 // folder can take keys away or add his own, but cannot make a key look as if it
@@ -41,6 +50,11 @@
 // there either. An RSA key that was made on a TPM without SHA-384 or SHA-512 may
 // also decrypt: that is how it signs with those, and gives nobody more power than
 // to sign any digest.
+//
+// A file that is imported may come from anybody: its maker chose the usage of its
+// key, and may know the key. It is marked as imported in every list, by attributes
+// that the TPM enforces. [Wrap] trusts the storage key that it is given: who can put
+// another one in its place gets the key, which is what [StorageName] is compared for.
 //
 // The TPM does not enforce usage: who has our uid, the device and a key without
 // a PIN needs no agent. A software TPM protects nothing. PINs are lent to this

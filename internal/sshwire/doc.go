@@ -7,6 +7,7 @@
 // alone, a key exchange's hash. Everything else is unrecognised.
 // [Resembles] is its reverse for whole messages: it recognises, generously,
 // what must not be signed as one, because it means something elsewhere.
+// [PrivateKey] reads the files in which people keep private keys.
 //
 // # Trust
 //
