@@ -133,6 +133,19 @@ func TestTerminal(t *testing.T) {
 	}
 }
 
+// TestTerminalNamesTheSecret: not everything that is typed is a PIN.
+func TestTerminalNamesTheSecret(t *testing.T) {
+	p := openPTY(t)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		p.typeAfter(t, "Passphrase: ", "open sesame\r")
+	}()
+	pin, err := (&terminal{p.path}).PIN(t.Context(), Prompt{Title: "Enter it.", Secret: "Passphrase"})
+	<-done
+	wantPIN(t, pin, err, "open sesame")
+}
+
 func TestTerminalGivesUp(t *testing.T) {
 	p := openPTY(t)
 	ctx, cancel := context.WithCancel(t.Context())
