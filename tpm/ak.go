@@ -14,7 +14,6 @@ import (
 	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/internal/xdg"
-	"github.com/sealsmith/sealsmith/key"
 )
 
 // akTemplate is the public area of an attestation key. It is restricted: it signs
@@ -126,8 +125,9 @@ func (c *chip) withAK(f func(*object, tpm2.TPMHandle) error) (err error) {
 		return err
 	}
 	handle, err := c.loadBeside(o)
-	if errors.Is(err, key.ErrForeign) || err == nil && o == nil {
-		if o != nil {
+	foreign := errors.Is(err, tpm2.TPMRCIntegrity)
+	if foreign || err == nil && o == nil {
+		if foreign {
 			c.notice("the attestation key does not belong to this TPM, which was cleared or replaced: another one is made, and must be enrolled again")
 		}
 		o, handle, err = c.renewAK(file, o)

@@ -115,7 +115,8 @@ func TestAttestIsRefused(t *testing.T) {
 	t.Parallel()
 	chip := tpmtest.Start(t) // without EK certificates
 	asked := false
-	b := newBackend(t, chip, func(context.Context, key.AuthRequest, func([]byte) error) error {
+	d := chip.Open()
+	b := backendOver(t, d, filepath.Join(t.TempDir(), "keys"), func(context.Context, key.AuthRequest, func([]byte) error) error {
 		asked = true
 		return key.ErrDenied
 	})
@@ -133,8 +134,61 @@ func TestAttestIsRefused(t *testing.T) {
 	if files, _ := filepath.Glob(filepath.Join(chip.Options().DataDir, "ak-*.tpm")); len(files) != 0 {
 		t.Errorf("an attestation key was made: %q", files)
 	}
-	if keys, err := chip.Open().EndorsementKeys(t.Context()); err == nil && len(keys) != 0 {
-		t.Errorf("endorsement keys %+v", keys)
+	if keys, err := d.EndorsementKeys(t.Context()); err != nil || len(keys) != 0 {
+		t.Errorf("endorsement keys %+v, %v", keys, err)
+	}
+}
+
+// TestImportedKeysAreNotAttested: a TPM would certify them, and no verifier would
+// take it.
+func TestImportedKeysAreNotAttested(t *testing.T) {
+	t.Parallel()
+	chip := tpmtest.StartProvisioned(t)
+	d := chip.Open()
+	b := backendOver(t, d, filepath.Join(t.TempDir(), "keys"), nil)
+	file := wrap(t, parentOf(t, d), softKey(t, key.P256), tpm.WrapOptions{Usage: key.SSH})
+	s, err := b.Import(t.Context(), key.ImportSpec{Name: "moved", File: file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	chip.Commands()
+	if _, err := attest(t, s, nil); !errors.Is(err, key.ErrUnsupported) || !strings.Contains(strings.Join(hint.Of(err), ""), "sealsmith key create") {
+		t.Errorf("%v, hints %q", err, hint.Of(err))
+	}
+	if n := len(chip.Commands()); n != 0 {
+		t.Errorf("%d commands", n)
+	}
+}
+
+// TestEndorsementPassword: an endorsement key that must be made, or that needs the
+// hierarchy's policy, cannot be used; the persistent P-384 key can.
+func TestEndorsementPassword(t *testing.T) {
+	t.Parallel()
+	chip := tpmtest.StartProvisioned(t)
+	_, err := tpm2.HierarchyChangeAuth{AuthHandle: tpm2.TPMRHEndorsement, NewAuth: tpm2.TPM2BAuth{Buffer: []byte("endorsement")}}.Execute(chip)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := chip.Open()
+	e := mustAttest(t, create(t, backendOver(t, d, filepath.Join(t.TempDir(), "keys"), nil), "k", key.P256, nil))
+	answer := func(e *tpm.Evidence) error {
+		challenge, _, err := tpm.NewChallenge(e, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = d.Answer(t.Context(), challenge)
+		return err
+	}
+	if err := answer(e); err != nil {
+		t.Errorf("P-384: %v", err)
+	}
+	keys, err := d.EndorsementKeys(t.Context())
+	if err != nil || len(keys) != 2 {
+		t.Fatal(err)
+	}
+	e.EKCertificate, e.EKPublic = keys[1].Certificate, keys[1].Public
+	if err := answer(e); err == nil || !strings.Contains(strings.Join(hint.Of(err), ""), "endorsement hierarchy has a password") {
+		t.Errorf("RSA-2048: %v, hints %q", err, hint.Of(err))
 	}
 }
 

@@ -43,10 +43,10 @@ type EK struct {
 func (d *Device) EndorsementKeys(ctx context.Context) ([]EK, error) {
 	var keys []EK
 	err := d.run(ctx, func(c *chip) error {
-		return c.attempt(true, func() (err error) {
+		return c.explain(c.attempt(true, func() (err error) {
 			keys, err = c.endorsementKeys()
 			return err
-		})
+		}))
 	})
 	return keys, err
 }

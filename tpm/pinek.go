@@ -107,6 +107,22 @@ func (p pinFile) endorsed() (string, error) {
 	return all[p.device].EKCertificate, err
 }
 
+// Pinned says which TPM a device is known to be.
+type Pinned struct {
+	// StorageName is the Name of the storage primary, in hexadecimal. Empty: the
+	// device was not used yet.
+	StorageName string `json:"storage_name,omitempty"`
+	// EKCertificate is the SHA-256 of the certificate of the endorsement key that
+	// vouched for it. Empty: it was trusted at the first use.
+	EKCertificate string `json:"ek_certificate_sha256,omitempty"`
+}
+
+// pinned returns what is known, for people.
+func (p pinFile) pinned() (Pinned, error) {
+	_, all, err := p.read()
+	return Pinned{all[p.device].SRKName, all[p.device].EKCertificate}, err
+}
+
 // pinByEK records a Name and the certificate that vouches for it, unless the device
 // has another Name. It returns the Name that holds.
 func (p pinFile) pinByEK(ctx context.Context, name []byte, certificate string) (pinned []byte, err error) {

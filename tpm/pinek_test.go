@@ -56,6 +56,9 @@ func TestPin(t *testing.T) {
 		if got := pinned(t, d); got != k.Template {
 			t.Errorf("pinned by %q, want %q", got, k.Template)
 		}
+		if got := mustStatus(t, d).Pinned; got.EKCertificate != k.SHA256 || got.StorageName != s.Info().Parent {
+			t.Errorf("status: pinned %+v", got)
+		}
 		mustSign(t, s)
 	}
 	for name, bad := range map[string]struct {

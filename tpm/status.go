@@ -38,6 +38,7 @@ type Status struct {
 	Lockout         Lockout   `json:"lockout"`
 	Passwords       Passwords `json:"passwords"`
 	EndorsementKeys []EKIndex `json:"endorsement_keys"` // best first
+	Pinned          Pinned    `json:"pinned"`           // from our files
 	Works           Works     `json:"works"`
 }
 
@@ -90,6 +91,9 @@ func (c *chip) status() (s Status, err error) {
 		return Status{}, err
 	}
 	if s.EndorsementKeys, err = c.ekIndexes(); err != nil {
+		return Status{}, err
+	}
+	if s.Pinned, err = c.pins.pinned(); err != nil {
 		return Status{}, err
 	}
 	s.Works, err = c.works(s)

@@ -44,6 +44,7 @@ func TestStatus(t *testing.T) {
 		Lockout:         tpm.Lockout{MaxTries: 3, TriesLeft: 3, IntervalSeconds: 1000, RecoverySeconds: 1000},
 		Passwords:       tpm.Passwords{OwnSeed: true},
 		EndorsementKeys: []tpm.EKIndex{},
+		Pinned:          tpm.Pinned{StorageName: s.Pinned.StorageName},
 		Works: tpm.Works{
 			Keys: tpm.Ability{Works: true}, PINs: tpm.Ability{Works: true},
 			Attestation: tpm.Ability{Why: "it has no certificate of an endorsement key"},

@@ -60,6 +60,7 @@ func printTPM(out io.Writer, s tpm.Status) error {
 			{"model", s.Model},
 			{"firmware", s.Firmware},
 			{"specification", s.Specification},
+			{"pinned", pinnedText(s.Pinned)},
 		}},
 		{"What works", [][2]string{
 			{"keys", abilityText(s.Works.Keys)},
@@ -102,6 +103,17 @@ func deviceText(s tpm.Status) string {
 		return s.Device + " (a software TPM: it protects nothing)"
 	}
 	return s.Device
+}
+
+// pinnedText says why this TPM, and no other, is trusted to be the device.
+func pinnedText(p tpm.Pinned) string {
+	switch {
+	case p.EKCertificate != "":
+		return "by the EK certificate " + p.EKCertificate
+	case p.StorageName != "":
+		return "at the first use; its maker can vouch for it: sealsmith tpm ek --pin"
+	}
+	return "not yet: it was not used"
 }
 
 func abilityText(a tpm.Ability) string {
