@@ -120,19 +120,9 @@ var (
 
 // abilities fills in what the TPM can compute.
 func (c *chip) abilities(s *Status) error {
-	algorithms, err := readList(c, tpm2.TPMCapAlgs, func(u *tpm2.TPMUCapabilities) ([]tpm2.TPMAlgID, error) {
-		l, err := u.Algorithms()
-		if err != nil {
-			return nil, err
-		}
-		var ids []tpm2.TPMAlgID
-		for _, p := range l.AlgProperties {
-			ids = append(ids, p.Alg)
-		}
-		return ids, nil
-	})
+	algorithms, err := c.algorithms()
 	if err != nil {
-		return fmt.Errorf("list the TPM's algorithms: %w", err)
+		return err
 	}
 	curves, err := readList(c, tpm2.TPMCapECCCurves, func(u *tpm2.TPMUCapabilities) ([]tpm2.TPMECCCurve, error) {
 		l, err := u.ECCCurves()
@@ -156,6 +146,25 @@ func (c *chip) abilities(s *Status) error {
 		}
 	}
 	return nil
+}
+
+// algorithms lists everything that the TPM can compute.
+func (c *chip) algorithms() ([]tpm2.TPMAlgID, error) {
+	ids, err := readList(c, tpm2.TPMCapAlgs, func(u *tpm2.TPMUCapabilities) ([]tpm2.TPMAlgID, error) {
+		l, err := u.Algorithms()
+		if err != nil {
+			return nil, err
+		}
+		var ids []tpm2.TPMAlgID
+		for _, p := range l.AlgProperties {
+			ids = append(ids, p.Alg)
+		}
+		return ids, nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list the TPM's algorithms: %w", err)
+	}
+	return ids, nil
 }
 
 // readList reads a capability that is a list. One that the TPM does not have is empty.

@@ -22,20 +22,13 @@ func (c *chip) learnHashes() error {
 	if c.hashes != nil {
 		return nil
 	}
-	rsp, err := execute(c, tpm2.GetCapability{
-		Capability: tpm2.TPMCapAlgs, Property: uint32(tpm2.TPMAlgSHA256),
-		PropertyCount: uint32(tpm2.TPMAlgSHA512-tpm2.TPMAlgSHA256) + 1,
-	})
+	ids, err := c.algorithms()
 	if err != nil {
-		return fmt.Errorf("list the TPM's algorithms: %w", err)
-	}
-	list, err := rsp.CapabilityData.Data.Algorithms()
-	if err != nil {
-		return fmt.Errorf("list the TPM's algorithms: %w", err)
+		return err
 	}
 	found := []crypto.Hash{crypto.SHA256}
 	for _, h := range []crypto.Hash{crypto.SHA384, crypto.SHA512} {
-		if slices.ContainsFunc(list.AlgProperties, func(p tpm2.TPMSAlgProperty) bool { return p.Alg == hashes[h] }) {
+		if slices.Contains(ids, hashes[h]) {
 			found = append(found, h)
 		}
 	}
