@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sealsmith/sealsmith/internal/daemon"
 	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/internal/secret"
@@ -42,9 +43,9 @@ A private key is encrypted for the TPM before it leaves this process. It gets th
 usage that --usage names; that of a wrapped key is part of the key. A passphrase of
 the file is asked for; --pin gives the key a PIN, which the TPM checks.
 
-A key that was imported existed outside the TPM, and is marked so wherever it is
-shown. Copies of its file go on working: delete those that nothing needs. Better is
-a new key, where the old one can be replaced: sealsmith key create.
+A private key existed outside the TPM, and is marked as imported wherever it is shown.
+Copies of its file go on working: delete those that nothing needs. Better is a new
+key, where the old one can be replaced: sealsmith key create.
 
   sealsmith key import laptop ~/.ssh/id_ecdsa --usage ssh --pin
   openssl pkey -in old.pem | sealsmith key import release - --usage artifact
@@ -105,7 +106,8 @@ func (a *app) importFile(ctx context.Context, name, path string, f keyImportFlag
 	return nil
 }
 
-// readKey reads a file that may be a private key into locked memory.
+// readKey reads a file that may be a private key into locked memory, in a process
+// that others cannot look into.
 func (a *app) readKey(path string) (*secret.Buffer, error) {
 	var from io.Reader = a.In
 	if path != "-" {
@@ -115,6 +117,9 @@ func (a *app) readKey(path string) (*secret.Buffer, error) {
 		}
 		defer f.Close()
 		from = f
+	}
+	if err := daemon.Harden(); err != nil { // after the file was opened: it may be in /dev/fd
+		return nil, err
 	}
 	file, err := secret.Read(from, limits.PrivateKeyFile)
 	if err != nil {

@@ -46,7 +46,7 @@ type Daemon struct {
 // New makes the agent, and hardens this process, which holds PINs from now on.
 // Whoever calls it must call [Daemon.Close].
 func New(o Options) (*Daemon, error) {
-	if err := harden(); err != nil {
+	if err := Harden(); err != nil {
 		return nil, err
 	}
 	secret.OnUnlocked(func(err error) {
