@@ -1,6 +1,7 @@
 package tpm
 
 import (
+	"encoding/pem"
 	"errors"
 	"testing"
 
@@ -60,6 +61,36 @@ func TestFilesThatAreNotImported(t *testing.T) {
 			t.Errorf("%s: %v; want %v", name, err, c.want)
 		}
 	}
+}
+
+// FuzzImport: what is taken from an importable file is a file that is loadable, and
+// describes the same key.
+func FuzzImport(f *testing.F) {
+	for _, k := range []*keyFile{full(f), sample(f, key.P256), sample(f, key.RSA2048)} {
+		f.Add(mustEncode(f, k))
+		k.kind, k.secret = oidImportable, tpm2.Marshal(tpm2.TPM2BEncryptedSecret{Buffer: []byte("seed")})
+		public, err := parsePublic(k.public)
+		if err != nil {
+			f.Fatal(err)
+		}
+		public.ObjectAttributes = tpm2.TPMAObject{UserWithAuth: true, SignEncrypt: true}
+		k.public = tpm2.Marshal(public)
+		f.Add(mustEncode(f, k))
+	}
+	f.Fuzz(func(t *testing.T, der []byte) {
+		k, file, err := newcomer(pem.EncodeToMemory(&pem.Block{Type: pemLabel, Bytes: der}))
+		if err != nil {
+			return
+		}
+		stored, err := parseKeyDER(mustEncode(t, file.loadable([]byte("private"))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var again storedKey
+		if err := again.fill(stored); err != nil || again.unfit != nil || again.info.ID != k.info.ID || again.info.Usage != k.info.Usage {
+			t.Fatalf("stored as %+v, %v, %v; want %+v", again.info, err, again.unfit, k.info)
+		}
+	})
 }
 
 // TestLoadableForm: what is stored of an importable key has nothing of the way it
