@@ -3,6 +3,7 @@ package tpm_test
 import (
 	"bytes"
 	"crypto/ecdsa"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
@@ -11,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-tpm/tpm2"
 
 	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/key"
@@ -93,6 +96,42 @@ func TestEvidenceCut(t *testing.T) {
 		if _, err := tpm.ParseEvidence([]byte(text[:n])); outcome(t, err) != string(tpm.Malformed) {
 			t.Fatalf("%d octets: %v", n, err)
 		}
+	}
+}
+
+// TestTPMCertifiesNoPublicArea: an area that is loaded without its private key may
+// claim anything, so the TPM must not vouch for it.
+func TestTPMCertifiesNoPublicArea(t *testing.T) {
+	t.Parallel()
+	p := newProver(t, newEKCA(t), 3)
+	// PolicyCommandCode(TPM2_Certify), which anybody can satisfy.
+	policy := sha256.Sum256(append(make([]byte, sha256.Size), 0, 0, 1, 0x6c, 0, 0, 1, 0x48))
+	for _, byPolicy := range []bool{false, true} {
+		attributes := own
+		attributes.AdminWithPolicy = byPolicy
+		area := softwareArea(eccArea(attributes, tpm2.TPMTECCScheme{}, policy[:]), softwareKey(t))
+		rsp, err := tpm2.LoadExternal{InPublic: tpm2.BytesAs2B[tpm2.TPMTPublic](area), Hierarchy: tpm2.TPMRHOwner}.Execute(p.tpm)
+		if err != nil {
+			t.Fatal(err)
+		}
+		k := loaded{rsp.ObjectHandle, area, rsp.Name}
+		auth := k.auth()
+		if byPolicy {
+			s, done, err := tpm2.PolicySession(p.tpm, tpm2.TPMAlgSHA256, 16)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer done()
+			if _, err := (tpm2.PolicyCommandCode{PolicySession: s.Handle(), Code: tpm2.TPMCCCertify}).Execute(p.tpm); err != nil {
+				t.Fatal(err)
+			}
+			auth.Auth = s
+		}
+		_, err = tpm2.Certify{ObjectHandle: auth, SignHandle: p.ak.auth(), InScheme: tpm2.TPMTSigScheme{Scheme: tpm2.TPMAlgNull}}.Execute(p.tpm)
+		if !errors.Is(err, tpm2.TPMRCAuthUnavailable) {
+			t.Errorf("by policy %v: %v", byPolicy, err)
+		}
+		p.flush(k)
 	}
 }
 

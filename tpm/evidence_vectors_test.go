@@ -197,6 +197,19 @@ func writeVectors(t *testing.T, vectors map[string]vector, roots []byte) {
 	}
 }
 
+// TestSpecificationHasReasons compares the reasons with the table for people.
+func TestSpecificationHasReasons(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join(testenv.Root(), "docs", "spec", "evidence.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, reason := range reasons {
+		if !bytes.Contains(page, []byte("\n| `"+reason+"` |")) {
+			t.Errorf("docs/spec/evidence.md has no row for %s", reason)
+		}
+	}
+}
+
 // maker makes the vectors.
 type maker struct {
 	t       *testing.T
@@ -338,6 +351,18 @@ func (m maker) statements(p, other *prover, good *tpm.Evidence) {
 	swapped := *good
 	swapped.Signature = other.attest(keyTemplate(key.Artifact), nil).Signature
 	m.add("other-signature", "bad-signature", "a signature over something else, by somebody else", &swapped, enrolled(p.enrolment()))
+	padded := *good
+	signature, err := tpm2.Unmarshal[tpm2.TPMTSignature](good.Signature)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	s, err := signature.Signature.ECDSA()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	s.SignatureR.Buffer = append([]byte{0}, s.SignatureR.Buffer...)
+	padded.Signature = tpm2.Marshal(signature)
+	m.add("padded-signature", "bad-signature", "the signature with a zero octet too many", &padded, enrolled(p.enrolment()))
 	foreign := *good
 	foreign.AKPublic = other.ak.area
 	m.add("other-ak", "bad-signature", "the attestation key of another TPM", &foreign, enrolled(p.enrolment(), other.enrolment()))

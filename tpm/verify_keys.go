@@ -72,7 +72,10 @@ func (a *attestation) checkSignature() error {
 		return refuse(BadSignature, "it is not made with the attestation key's scheme")
 	}
 	digest := sha256.Sum256(a.evidence.Certify)
-	if !ecdsa.Verify(k, digest[:], new(big.Int).SetBytes(s.SignatureR.Buffer), new(big.Int).SetBytes(s.SignatureS.Buffer)) {
+	r, t := s.SignatureR.Buffer, s.SignatureS.Buffer
+	// Leading zeros may be missing, but there are none to add.
+	size := k.Params().BitSize / 8
+	if len(r) > size || len(t) > size || !ecdsa.Verify(k, digest[:], new(big.Int).SetBytes(r), new(big.Int).SetBytes(t)) {
 		return refuse(BadSignature, "the attestation key %x did not sign this", a.akName)
 	}
 	return nil
