@@ -73,6 +73,10 @@ func (c *chip) activate(ak *object, handle tpm2.TPMHandle, endorser tpm2.AuthHan
 		CredentialBlob: tpm2.TPM2BIDObject{Buffer: challenge.Credential},
 		Secret:         tpm2.TPM2BEncryptedSecret{Buffer: challenge.Secret},
 	})
+	if errors.Is(err, tpm2.TPMRCBadAuth) || errors.Is(err, tpm2.TPMRCAuthFail) {
+		return nil, hint.Wrap(fmt.Errorf("use the endorsement key: %w", err),
+			"the endorsement key that the TPM keeps has a password of its own, which sealsmith does not ask for")
+	}
 	var code tpm2.TPMRC
 	if errors.As(err, &code) && !code.IsWarning() && !isGone(err) {
 		// Which code says so depends on the TPM; swtpm's is that of a broken one.

@@ -160,6 +160,31 @@ func TestImportedKeysAreNotAttested(t *testing.T) {
 	}
 }
 
+// TestEndorsementKeyThatRefuses: its own password, and the lockout that protects it.
+func TestEndorsementKeyThatRefuses(t *testing.T) {
+	t.Parallel()
+	chip := tpmtest.StartProvisioned(t)
+	d := chip.Open()
+	e := mustAttest(t, create(t, backendOver(t, d, filepath.Join(t.TempDir(), "keys"), nil), "k", key.P256, nil))
+	challenge, _, err := tpm.NewChallenge(e, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const ofSession2 = 0xa00 // TPM 2.0 part 2, section 6.6.2
+	chip.Inject(tpmtest.Fault{On: tpm2.TPMCCActivateCredential, Kind: tpmtest.Answer, Code: tpm2.TPMRCAuthFail | ofSession2})
+	if _, err := d.Answer(t.Context(), challenge); !errors.Is(err, tpm2.TPMRCAuthFail) || errors.Is(err, key.ErrForeign) || len(hint.Of(err)) == 0 {
+		t.Errorf("password: %v, hints %q", err, hint.Of(err))
+	}
+	chip.Inject(tpmtest.Fault{On: tpm2.TPMCCActivateCredential, Kind: tpmtest.Answer, Code: tpm2.TPMRCLockout})
+	var locked *key.LockoutError
+	if _, err := d.Answer(t.Context(), challenge); !errors.As(err, &locked) {
+		t.Errorf("lockout: %v", err)
+	}
+	if _, err := d.Answer(t.Context(), challenge); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
 // TestEndorsementPassword: an endorsement key that must be made, or that needs the
 // hierarchy's policy, cannot be used; the persistent P-384 key can.
 func TestEndorsementPassword(t *testing.T) {

@@ -47,7 +47,7 @@ func (c *chip) readIndex(index tpm2.TPMHandle, limit int) ([]byte, error) {
 	case public.Attributes.OwnerRead:
 		reader = tpm2.NamedHandle{Handle: tpm2.TPMRHOwner, Name: tpm2.HandleName(tpm2.TPMRHOwner)}
 	default:
-		return nil, errors.New("it needs a policy")
+		return nil, errors.New("it cannot be read without a policy")
 	}
 	data := make([]byte, 0, size)
 	for len(data) < size {
