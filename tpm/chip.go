@@ -30,6 +30,7 @@ type chip struct {
 	notice  func(string)
 	limit   func(tpm2.TPMCC) time.Duration
 	ready   time.Duration // in which open must be done
+	retry   time.Duration // for which a command is sent again
 
 	ctx     context.Context // of the job in hand: transport.TPM has no room for it
 	closing context.Context // ends every job, after its command in hand
@@ -63,7 +64,7 @@ func newChip(t target, o Options, closing, cut context.Context) *chip {
 	return &chip{
 		target: t, lockDir: o.LockDir, pins: pinFile{o.DataDir, t.String()},
 		log: o.Log.With(logx.Device, t.String()), notice: o.Notice, limit: commandLimit,
-		ready: limits.TPMOpen, closing: closing, cut: cut,
+		ready: limits.TPMOpen, retry: limits.TPMRetry, closing: closing, cut: cut,
 	}
 }
 
@@ -176,7 +177,7 @@ func (c *chip) Send(command []byte) ([]byte, error) {
 			c.log.Warn("TPM connection lost", logx.Err, err)
 			return nil, c.lose(err)
 		}
-		if !wantsPatience(answerCode(answer)) || time.Since(start)+pause > limits.TPMRetry {
+		if !wantsPatience(answerCode(answer)) || time.Since(start)+pause > c.retry {
 			return answer, nil
 		}
 		select {

@@ -17,6 +17,10 @@ func (d *Device) SetCommandLimit(limit time.Duration) {
 // condition.
 func (d *Device) SetReadyLimit(limit time.Duration) { d.chip.ready = limit }
 
+// SetRetryLimit replaces the time for which a command is sent again because the TPM
+// asks for patience, with the same condition.
+func (d *Device) SetRetryLimit(limit time.Duration) { d.chip.retry = limit }
+
 // SetCloseLimits replaces the times for which Close waits before it cuts the
 // connection, and after that.
 func (d *Device) SetCloseLimits(patience, giveUp time.Duration) {

@@ -21,6 +21,11 @@ const (
 	Garble                 // carry it out; flip a bit at the end of the answer
 	Wedge                  // never answer; the client must give up
 	Change                 // carry it out; answer what Edit makes of the answer
+
+	PowerCutBefore // the TPM loses power instead of carrying it out, and comes back
+	PowerCutAfter  // it loses power before it can answer, and comes back
+	ResetBefore    // the TPM is reset in order, as by suspend, then carries it out
+	ResetAfter     // it is reset in order before the client has the answer
 )
 
 // Fault is one kind of trouble with some commands.
@@ -30,6 +35,8 @@ type Fault struct {
 	Code  tpm2.TPMRC                 // of Answer
 	Edit  func(answer []byte) []byte // of Change
 	Times int                        // how often; 0 means once
+	Skip  int                        // after how many such commands
+	Then  func()                     // runs before the client can know; may be nil
 }
 
 // Inject orders a fault. Faults come in the order in which they were ordered.
@@ -43,7 +50,11 @@ func (m *TPM) Inject(f Fault) {
 // nextFault takes the first fault that is for a command. The caller holds mu.
 func (m *TPM) nextFault(code tpm2.TPMCC) *Fault {
 	for _, f := range m.faults {
-		if f.Times > 0 && (f.On == 0 || f.On == code) {
+		switch {
+		case f.Times == 0 || f.On != 0 && f.On != code:
+		case f.Skip > 0:
+			f.Skip--
+		default:
 			f.Times--
 			return f
 		}
@@ -51,9 +62,53 @@ func (m *TPM) nextFault(code tpm2.TPMCC) *Fault {
 	return nil
 }
 
+// ResetLockout sets the lockout counter to 0, as an administrator does.
+func (m *TPM) ResetLockout() {
+	m.t.Helper()
+	command := []byte{
+		0x80, 0x02, 0, 0, 0, 27, 0, 0, 0x01, 0x39, // TPM2_DictionaryAttackLockReset
+		0x40, 0, 0, 0x0A, 0, 0, 0, 9, 0x40, 0, 0, 0x09, 0, 0, 0, 0, 0, // by lockoutAuth, which is empty
+	}
+	if answer, err := m.Send(command); err != nil || binary.BigEndian.Uint32(answer[6:]) != 0 {
+		m.t.Fatalf("reset the lockout: %x, %v", answer, err)
+	}
+}
+
+// Calm takes back what was ordered and has not come.
+func (m *TPM) Calm() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.faults = nil
+}
+
 // executes says whether the TPM gets to see the command.
 func (f *Fault) executes() bool {
-	return f.Kind == FailAfter || f.Kind == Cut || f.Kind == Split || f.Kind == Garble || f.Kind == Change
+	switch f.Kind {
+	case FailBefore, Answer, Wedge, PowerCutBefore:
+		return false
+	}
+	return true
+}
+
+// before and after do to the TPM what was ordered. The caller holds mu.
+func (f *Fault) before(m *TPM) error {
+	switch f.Kind {
+	case PowerCutBefore:
+		return m.restart(false)
+	case ResetBefore:
+		return m.restart(true)
+	}
+	return nil
+}
+
+func (f *Fault) after(m *TPM) error {
+	switch f.Kind {
+	case PowerCutAfter:
+		return m.restart(false)
+	case ResetAfter:
+		return m.restart(true)
+	}
+	return nil
 }
 
 // answer does what was ordered instead of passing the answer on.
@@ -79,6 +134,9 @@ func (f *Fault) answer(c net.Conn, answer []byte) (ok bool) {
 		return err == nil
 	case Change:
 		_, err := c.Write(f.Edit(answer))
+		return err == nil
+	case ResetBefore, ResetAfter:
+		_, err := c.Write(answer)
 		return err == nil
 	case Wedge:
 		io.Copy(io.Discard, c) // until the client hangs up

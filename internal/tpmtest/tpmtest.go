@@ -234,12 +234,7 @@ func (m *TPM) relay(c net.Conn, command []byte) (ok bool) {
 	m.commands = append(m.commands, codeOf(command))
 	m.remember(command)
 	fault := m.nextFault(codeOf(command))
-	var answer []byte
-	var err error
-	if fault == nil || fault.executes() {
-		answer, err = m.send(command)
-		m.remember(answer)
-	}
+	answer, err := m.carryOut(command, fault)
 	m.mu.Unlock()
 	m.inFlight.Store(false) // before the client can know
 	if err != nil {
@@ -250,6 +245,27 @@ func (m *TPM) relay(c net.Conn, command []byte) (ok bool) {
 	}
 	_, err = c.Write(answer)
 	return err == nil
+}
+
+// carryOut has the TPM carry out a command, with what was ordered around it. The
+// caller holds mu.
+func (m *TPM) carryOut(command []byte, fault *Fault) (answer []byte, err error) {
+	if fault == nil {
+		answer, err = m.send(command)
+		m.remember(answer)
+		return answer, err
+	}
+	if err = fault.before(m); err == nil && fault.executes() {
+		answer, err = m.send(command)
+		m.remember(answer)
+	}
+	if err == nil {
+		err = fault.after(m)
+	}
+	if fault.Then != nil {
+		fault.Then()
+	}
+	return answer, err
 }
 
 // finish stops the proxy, looks at what is left in the TPM, and stops swtpm.

@@ -1,0 +1,266 @@
+package tpm_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-tpm/tpm2"
+
+	"github.com/sealsmith/sealsmith/internal/hint"
+	"github.com/sealsmith/sealsmith/internal/tpmtest"
+	"github.com/sealsmith/sealsmith/key"
+	"github.com/sealsmith/sealsmith/tpm"
+)
+
+// operation is something that is done with the key "k", and must not be undone,
+// half done or done with a PIN twice whatever happens to the TPM meanwhile.
+type operation struct {
+	name string
+	pin  []byte     // of the key "k"; nil: none
+	main tpm2.TPMCC // the command that does it, with the PIN if there is one
+	do   func(*robustWorld) error
+}
+
+var operations = []operation{
+	{"create", nil, tpm2.TPMCCCreate, (*robustWorld).create},
+	{"sign", nil, tpm2.TPMCCSign, (*robustWorld).sign},
+	{"sign with a PIN", []byte("PIN 0"), tpm2.TPMCCSign, (*robustWorld).sign},
+	{"change the PIN", []byte("PIN 0"), tpm2.TPMCCObjectChangeAuth, (*robustWorld).change},
+}
+
+// robustWorld is a key folder and its TPM.
+type robustWorld struct {
+	t       *testing.T
+	chip    *tpmtest.TPM
+	dir     string
+	backend *tpm.Backend
+	pin     []byte // of the key "k" now
+	made    int    // keys besides, and PINs
+}
+
+func newRobustWorld(t *testing.T, pin []byte) *robustWorld {
+	t.Helper()
+	w := &robustWorld{t: t, chip: tpmtest.Start(t), dir: filepath.Join(t.TempDir(), "keys"), pin: pin}
+	w.open()
+	create(t, w.backend, "k", key.P256, pin)
+	mustSign(t, w.key()) // the first use of an algorithm takes more commands
+	if pin != nil {
+		if err := w.change(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.backend.Close()
+	return w
+}
+
+// open makes a backend that has nothing loaded.
+func (w *robustWorld) open() {
+	w.t.Helper()
+	w.backend = backendOver(w.t, w.chip.Open(), w.dir, func(_ context.Context, _ key.AuthRequest, use func([]byte) error) error {
+		return use(w.pin)
+	})
+}
+
+func (w *robustWorld) key() key.Signer {
+	w.t.Helper()
+	s, err := key.NewRing(w.backend).Resolve(w.t.Context(), key.Ref{Name: "k"})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return s
+}
+
+func (w *robustWorld) sign() error { return sign(w.t.Context(), w.key()) }
+
+func (w *robustWorld) create() error {
+	w.made++
+	s, err := w.backend.Create(w.t.Context(), key.Spec{Name: fmt.Sprintf("key-%d", w.made), Usage: key.SSH, Algorithm: key.P256})
+	if err == nil {
+		err = sign(w.t.Context(), s)
+	}
+	if err == nil {
+		err = w.backend.Delete(w.t.Context(), s.Info().Ref)
+	}
+	return err
+}
+
+func (w *robustWorld) change() error {
+	w.made++
+	pin := fmt.Appendf(nil, "PIN %d", w.made)
+	err := changePIN(w.t.Context(), w.backend, w.pin, pin)
+	if err == nil {
+		w.pin = pin
+	}
+	return err
+}
+
+// check fails the test unless the folder is whole and the key signs with its PIN.
+func (w *robustWorld) check(what string) {
+	w.t.Helper()
+	n := 0
+	for in, err := range tpm.ReadDir(w.dir) {
+		if n++; err != nil || in.Ref.Name != "k" {
+			w.t.Errorf("%s: the folder holds %s, %v", what, in.Ref, err)
+		}
+	}
+	if n != 1 {
+		w.t.Errorf("%s: %d keys", what, n)
+	}
+	if err := w.sign(); err != nil {
+		w.t.Fatalf("%s: the key does not sign afterwards: %v", what, err)
+	}
+}
+
+// commands are those of the operation by a backend that has nothing loaded.
+func (w *robustWorld) commands(o operation) []tpm2.TPMCC {
+	w.t.Helper()
+	w.open()
+	defer w.backend.Close()
+	w.chip.Commands()
+	if err := o.do(w); err != nil {
+		w.t.Fatal(err)
+	}
+	return w.chip.Commands()
+}
+
+// TestConnectionLostAtEachCommand hangs up, or lets the TPM lose its power, before
+// and after each command of each operation. What used no PIN is repeated and works;
+// a PIN is never sent again by itself, but everything works at the next try.
+func TestConnectionLostAtEachCommand(t *testing.T) {
+	for name, kind := range map[string]tpmtest.Kind{
+		"hang up before": tpmtest.FailBefore, "hang up after": tpmtest.FailAfter,
+		"power cut before": tpmtest.PowerCutBefore, "power cut after": tpmtest.PowerCutAfter,
+	} {
+		for _, o := range operations {
+			t.Run(o.name+"/"+name, func(t *testing.T) {
+				t.Parallel()
+				w := newRobustWorld(t, o.pin)
+				commands := w.commands(o)
+				for n, code := range commands {
+					what := fmt.Sprintf("%v (%d of %d)", code, n+1, len(commands))
+					w.open()
+					w.chip.Commands()
+					w.chip.Inject(tpmtest.Fault{Kind: kind, Skip: n})
+					err := o.do(w)
+					w.checkLoss(o, code, what, err)
+					w.chip.Calm()
+					w.check(what)
+					w.backend.Close()
+					w.settle(kind)
+				}
+			})
+		}
+	}
+}
+
+// checkLoss checks what came of an operation that lost its connection.
+func (w *robustWorld) checkLoss(o operation, lost tpm2.TPMCC, what string, err error) {
+	w.t.Helper()
+	if err == nil && (o.pin == nil || lost != o.main) {
+		return
+	}
+	if o.pin == nil || !errors.Is(err, key.ErrNoDevice) || len(hint.Of(err)) == 0 {
+		w.t.Errorf("%s: %v, hints %q", what, err, hint.Of(err))
+	}
+	want := 1
+	if o.main == tpm2.TPMCCObjectChangeAuth {
+		want = 2 // the check of the old PIN, and the change
+	}
+	if sent := tpmtest.Count(w.chip.Commands(), o.main); sent > want {
+		w.t.Errorf("%s: the PIN was sent %d times", what, sent)
+	}
+}
+
+// settle takes back what a power cut costs a key with a PIN (TPM 2.0 part 1,
+// 19.8.6): that is no wrong PIN of ours, which the end of the test looks for.
+func (w *robustWorld) settle(kind tpmtest.Kind) {
+	w.t.Helper()
+	if kind == tpmtest.PowerCutBefore || kind == tpmtest.PowerCutAfter {
+		w.chip.ResetLockout()
+	}
+}
+
+// TestResetAtEachCommand resets the TPM in order, as suspend does, before and after
+// each command: the connection stays, what was loaded is gone. Nobody notices.
+func TestResetAtEachCommand(t *testing.T) {
+	for name, kind := range map[string]tpmtest.Kind{"before": tpmtest.ResetBefore, "after": tpmtest.ResetAfter} {
+		for _, o := range operations {
+			t.Run(o.name+"/"+name, func(t *testing.T) {
+				t.Parallel()
+				w := newRobustWorld(t, o.pin)
+				commands := w.commands(o)
+				for n, code := range commands {
+					what := fmt.Sprintf("%v (%d of %d)", code, n+1, len(commands))
+					w.open()
+					w.chip.Inject(tpmtest.Fault{Kind: kind, Skip: n})
+					if err := o.do(w); err != nil {
+						t.Errorf("%s: %v", what, err)
+					}
+					w.chip.Calm()
+					w.check(what)
+					w.backend.Close()
+				}
+			})
+		}
+	}
+}
+
+// TestAnswersOfTrouble: each answer by which a TPM says that it cannot now, to each
+// command that can get it.
+func TestAnswersOfTrouble(t *testing.T) {
+	commands := []tpm2.TPMCC{
+		tpm2.TPMCCCreatePrimary, tpm2.TPMCCStartAuthSession, tpm2.TPMCCLoad, tpm2.TPMCCCreate,
+		tpm2.TPMCCSign, tpm2.TPMCCObjectChangeAuth,
+	}
+	for _, o := range operations {
+		t.Run(o.name, func(t *testing.T) {
+			t.Parallel()
+			w := newRobustWorld(t, o.pin)
+			used := w.commands(o)
+			for _, code := range []tpm2.TPMRC{
+				tpm2.TPMRCRetry, tpm2.TPMRCYielded, tpm2.TPMRCTesting, tpm2.TPMRCNVRate,
+				tpm2.TPMRCReferenceH0, tpm2.TPMRCReferenceS0,
+			} {
+				for _, on := range commands {
+					if tpmtest.Count(used, on) == 0 {
+						continue
+					}
+					w.open()
+					w.chip.Inject(tpmtest.Fault{On: on, Kind: tpmtest.Answer, Code: code})
+					if err := o.do(w); err != nil {
+						t.Errorf("%v to %v: %v", code, on, err)
+					}
+					w.backend.Close()
+				}
+			}
+			w.open()
+			w.check("afterwards")
+		})
+	}
+}
+
+// TestPatienceEnds: a TPM that asks for patience for ever is told so in time.
+func TestPatienceEnds(t *testing.T) {
+	for _, o := range operations {
+		t.Run(o.name, func(t *testing.T) {
+			t.Parallel()
+			w := newRobustWorld(t, o.pin)
+			for _, code := range []tpm2.TPMRC{tpm2.TPMRCRetry, tpm2.TPMRCYielded, tpm2.TPMRCTesting, tpm2.TPMRCNVRate} {
+				d := w.chip.Open()
+				d.SetRetryLimit(20 * time.Millisecond)
+				w.backend = backendOver(t, d, w.dir, func(_ context.Context, _ key.AuthRequest, use func([]byte) error) error { return use(w.pin) })
+				w.chip.Inject(tpmtest.Fault{On: o.main, Kind: tpmtest.Answer, Code: code, Times: 1 << 20})
+				if err := o.do(w); !errors.Is(err, code) {
+					t.Errorf("%v for ever: %v", code, err)
+				}
+				w.chip.Calm()
+				w.check(fmt.Sprint(code))
+				w.backend.Close()
+			}
+		})
+	}
+}
