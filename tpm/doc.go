@@ -56,6 +56,13 @@
 // that the TPM enforces. [Wrap] trusts the storage key that it is given: who can put
 // another one in its place gets the key, which is what [StorageName] is compared for.
 //
+// Evidence and answers may come from anybody, and everything in evidence but the EK
+// certificate can be made in software: [VerifyAttestation] refuses what no challenge
+// of the caller's own and no enrolment binds to a TPM. It trusts the caller's
+// VerifyEK, the TPMs that this lets pass, the caller's [Pending] challenge, and the
+// enrolments. Who controls the evidence can choose among true statements of his own
+// TPM, old ones if no nonce is wanted.
+//
 // The TPM does not enforce usage: who has our uid, the device and a key without
 // a PIN needs no agent. A software TPM protects nothing. PINs are lent to this
 // package for one command; go-tpm and crypto/hmac make copies on the heap for as
