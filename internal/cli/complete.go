@@ -50,7 +50,7 @@ func complete(c *cobra.Command) {
 			cobra.CheckErr(c.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(list, cobra.ShellCompDirectiveNoFileComp)))
 		}
 	}
-	if c.Name() == "sign" { // elsewhere --key is a file
+	if c.Name() == "sign" || c.Name() == "enrol" { // elsewhere --key is a file
 		cobra.CheckErr(c.RegisterFlagCompletionFunc("key", func(cmd *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
 			return completeKeys(cmd, nil, typed)
 		}))
