@@ -1,6 +1,7 @@
 package tpm
 
 import (
+	"context"
 	"errors"
 
 	"github.com/google/go-tpm/tpm2"
@@ -19,6 +20,9 @@ func Seed(pem []byte) ([]byte, error) {
 	}
 	return seed, nil
 }
+
+// StorageOf asks the device of a backend for its storage key.
+func StorageOf(ctx context.Context, b *Backend) (Storage, error) { return b.device.Storage(ctx) }
 
 // HasDescription says whether a key file has one.
 func HasDescription(pem []byte) bool {

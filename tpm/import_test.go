@@ -353,6 +353,33 @@ func TestImportOfADamagedFile(t *testing.T) {
 	g.mustImport(t, "good", good)
 }
 
+// TestImportIntoAFullTPM: the slots are full of keys in use. The storage key can be
+// had without touching them, and an import gives back the slot that it takes.
+func TestImportIntoAFullTPM(t *testing.T) {
+	g := newTarget(t, nil)
+	keys := []key.Signer{create(t, g.b, "one", key.P256, nil), create(t, g.b, "two", key.P256, nil)}
+	use := func() {
+		t.Helper()
+		for _, k := range keys {
+			mustSign(t, k)
+		}
+	}
+	use()
+	g.chip.Commands()
+	if _, err := tpm.StorageOf(t.Context(), g.b); err != nil {
+		t.Fatal(err)
+	}
+	use()
+	commands := g.chip.Commands()
+	if n := tpmtest.Count(commands, tpm2.TPMCCLoad) + tpmtest.Count(commands, tpm2.TPMCCContextLoad); n != 0 {
+		t.Errorf("the keys were unloaded: %v", commands)
+	}
+	soft := softKey(t, key.P256)
+	keys = append(keys, g.mustImport(t, "three", wrap(t, g.parent, soft, tpm.WrapOptions{Usage: key.SSH})))
+	use()
+	verified(t, keys[2], soft)
+}
+
 func TestImportOverAName(t *testing.T) {
 	g := newTarget(t, nil)
 	create(t, g.b, "taken", key.P256, nil)

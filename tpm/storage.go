@@ -30,7 +30,6 @@ func (d *Device) Storage(ctx context.Context) (Storage, error) {
 	var s Storage
 	err := d.run(ctx, func(c *chip) error {
 		return c.explain(c.attempt(true, func() error {
-			c.makeRoom()
 			return c.withParent(func(p parent) error {
 				public, err := publicKey(&p.public)
 				if err != nil {
