@@ -96,6 +96,35 @@ func TestOurWrappedKeysInKeyfiles(t *testing.T) {
 	}
 }
 
+// TestImportedKeysInOpenSSL: the file that an import stores is a key of the TPM for
+// tpm2-openssl too, and the signature is the old key's.
+func TestImportedKeysInOpenSSL(t *testing.T) {
+	t.Parallel()
+	w := newBench(t)
+	d := w.chip.Open()
+	b, parent := backendOver(t, d, w.keys, nil), parentOf(t, d)
+	pin := keytest.Lend([]byte(interopPIN))
+	for name, c := range map[string]struct {
+		alg key.Algorithm
+		o   tpm.WrapOptions
+	}{
+		"p256": {key.P256, tpm.WrapOptions{Usage: key.SSH, Description: "which it would refuse"}},
+		"p384": {key.P384, tpm.WrapOptions{Usage: key.SSH, PIN: pin}},
+		"rsa":  {key.RSA2048, tpm.WrapOptions{Usage: key.SSH, PIN: pin}},
+	} {
+		soft := softKey(t, c.alg)
+		if _, err := b.Import(t.Context(), key.ImportSpec{Name: name, File: wrap(t, parent, soft, c.o)}); err != nil {
+			t.Fatal(err)
+		}
+		w.file(name+".pem", pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: spki(t, soft.Public())}))
+	}
+	closed(t, b)
+	for _, name := range []string{"p256", "p384", "rsa"} {
+		w.openssl("dgst", "-sha256", "-sign", filepath.Join(w.keys, name+".tpm"), "-passin", "file:pin", "-out", "signature", "message")
+		w.run(testenv.OpenSSL, nil, "dgst", "-sha256", "-verify", name+".pem", "-signature", "signature", "message")
+	}
+}
+
 // TestImportUnderOtherParents: keys that other software made under parents of its
 // own; the record names the parent.
 func TestImportUnderOtherParents(t *testing.T) {
