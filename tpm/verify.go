@@ -16,7 +16,7 @@ type VerifyOptions struct {
 	// At is the time that VerifyEK is given and that challenges are measured by:
 	// now, unless somebody checks what was true at another time. Required.
 	At time.Time
-	// Nonce is the one that the evidence must have been made for. Without one
+	// Nonce is the one that the evidence must have been made for. If it is nil,
 	// the evidence may be of any age.
 	Nonce []byte
 	// VerifyEK decides whether an EK certificate leads to a root that the caller
@@ -33,8 +33,8 @@ func (o VerifyOptions) validate() error {
 		return fmt.Errorf("verification trusts no EK certificate: %w", key.ErrUsage)
 	case o.At.IsZero():
 		return fmt.Errorf("verification has no time: %w", key.ErrUsage)
-	case len(o.Nonce) > limits.EvidenceNonce:
-		return fmt.Errorf("nonce of %d octets, at most %d: %w", len(o.Nonce), limits.EvidenceNonce, key.ErrUsage)
+	case o.Nonce != nil && (len(o.Nonce) == 0 || len(o.Nonce) > limits.EvidenceNonce):
+		return fmt.Errorf("nonce of %d octets, want 1 to %d: %w", len(o.Nonce), limits.EvidenceNonce, key.ErrUsage)
 	}
 	return o.Binding.validate()
 }
@@ -133,7 +133,7 @@ func (a *attestation) verifyNonce(v *Verified, o VerifyOptions) error {
 	if !bytes.Equal(signed, a.evidence.Nonce) {
 		return refuse(NonceMismatch, "the evidence names the nonce %x, the TPM's statement has %x", a.evidence.Nonce, signed)
 	}
-	if len(o.Nonce) == 0 {
+	if o.Nonce == nil {
 		v.left("when that was: no nonce was asked for, so the evidence may be old")
 		return nil
 	}

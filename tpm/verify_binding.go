@@ -84,11 +84,13 @@ func (a *attestation) verifyAnswer(v *Verified, p *Pending, answer *Answer, at t
 	case age < 0:
 		return refuse(ChallengeExpired, "the challenge was made later, at %s", p.Created.Format(time.RFC3339))
 	case age > limits.ChallengeAge:
-		return refuse(ChallengeExpired, "the challenge was made at %s; it is good for %s", p.Created.Format(time.RFC3339), limits.ChallengeAge)
+		return hint.Wrap(refuse(ChallengeExpired, "the challenge was made at %s; it is good for %s", p.Created.Format(time.RFC3339), limits.ChallengeAge),
+			"make another: sealsmith tpm challenge")
 	}
 	sum := sha256.Sum256(answer.Secret)
 	if subtle.ConstantTimeCompare([]byte(hex.EncodeToString(sum[:])), []byte(p.SecretSHA256)) != 1 {
-		return refuse(WrongAnswer, "the answer is not the secret of the challenge")
+		return hint.Wrap(refuse(WrongAnswer, "the answer is not the secret of the challenge"),
+			"an answer belongs to one challenge, the last that was made with its --pending file")
 	}
 	v.BoundBy = ByChallenge
 	v.passed("the attestation key is in the TPM of the EK certificate: that TPM answered the challenge of %s", p.Created.Format(time.RFC3339))

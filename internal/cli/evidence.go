@@ -21,11 +21,13 @@ import (
 // attestationFlags say what evidence must show, but for the binding of its
 // attestation key.
 type attestationFlags struct {
-	ca    caBundle
-	nonce string
+	command *cobra.Command
+	ca      caBundle
+	nonce   string
 }
 
 func (f *attestationFlags) register(c *cobra.Command) {
+	f.command = c
 	f.ca.register(c)
 	c.Flags().StringVar(&f.nonce, "nonce", "", "the evidence must have been made for this nonce, in `HEX`; without it, it may be old")
 }
@@ -39,9 +41,12 @@ type judged struct {
 
 // judge verifies evidence.
 func (f *attestationFlags) judge(e *tpm.Evidence, at time.Time, binding tpm.Binding) (*judged, error) {
-	nonce, err := hex.DecodeString(f.nonce)
-	if err != nil {
-		return nil, usageError(fmt.Errorf("--nonce: %w", err))
+	var nonce []byte
+	if f.command.Flags().Changed("nonce") { // an empty one is a script's mistake
+		var err error
+		if nonce, err = hex.DecodeString(f.nonce); err != nil {
+			return nil, usageError(fmt.Errorf("--nonce: %w", err))
+		}
 	}
 	anchors, err := f.ca.anchors()
 	if err != nil {
@@ -52,7 +57,7 @@ func (f *attestationFlags) judge(e *tpm.Evidence, at time.Time, binding tpm.Bind
 		At: at, Nonce: nonce, Binding: binding,
 		VerifyEK: func(leaf *x509.Certificate, intermediates []*x509.Certificate, at time.Time) (err error) {
 			if j.chain, err = anchors.VerifyEK(leaf, intermediates, at); err != nil {
-				return fmt.Errorf("by the CA bundle %s: %w", j.digest, err)
+				return adviseCA(fmt.Errorf("by the CA bundle %s: %w", j.digest, err))
 			}
 			return nil
 		},
@@ -60,7 +65,17 @@ func (f *attestationFlags) judge(e *tpm.Evidence, at time.Time, binding tpm.Bind
 	if err != nil {
 		return nil, err
 	}
+	j.NotChecked = append(j.NotChecked, "whether a maker revoked a certificate")
 	return j, nil
+}
+
+// adviseCA tells what an EK certificate without its issuer often means.
+func adviseCA(err error) error {
+	var refused *bundle.EKError
+	if errors.As(err, &refused) && refused.Reason == bundle.IssuerMissing {
+		return hint.Wrap(err, "give the intermediates too: --ca-bundle roots.pem,intermediates.pem")
+	}
+	return err
 }
 
 // checks are what was checked, the CA bundle first.
