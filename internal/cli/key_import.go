@@ -91,7 +91,7 @@ func (a *app) importFile(ctx context.Context, name, path string, f keyImportFlag
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("read %s: %w", path, err)
+		return fmt.Errorf("%s: %w", path, err)
 	}
 	in, err := a.importKey(ctx, spec, private, f)
 	if errors.Is(err, key.ErrExists) {
