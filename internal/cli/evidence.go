@@ -137,6 +137,7 @@ type enrolmentFlags struct {
 func (f *enrolmentFlags) register(c *cobra.Command) {
 	c.Flags().StringVar(&f.file, "enrolment", "", "`FILE` with the signed enrolment of the TPM (sealsmith tpm enrol)")
 	f.trust.register(c, "enroller")
+	c.Flags().Lookup("time").Usage = "verify as at `TIME` (RFC 3339) instead of now"
 }
 
 // read verifies the enrolment, if there is one, and that it is about the TPM of

@@ -28,15 +28,18 @@ was made in a TPM of a maker you trust and cannot leave it. It needs no device.
 EVIDENCE may be - for standard input.
 
 An EK certificate is public, so evidence alone does not show whose it is. Either
-challenge the TPM yourself, once for each TPM:
+challenge the TPM yourself; its answer is good for a day, and for all its keys:
 
-  sealsmith tpm challenge evidence.json --ca-bundle roots.pem --pending pending.json > challenge.json
+  sealsmith tpm challenge evidence.json --ca-bundle roots.pem,intermediates.pem \
+      --pending pending.json > challenge.json
   sealsmith tpm answer challenge.json > answer.json           # where the TPM is
-  sealsmith key verify-attestation evidence.json --ca-bundle roots.pem --pending pending.json --answer answer.json
+  sealsmith key verify-attestation evidence.json --ca-bundle roots.pem,intermediates.pem \
+      --pending pending.json --answer answer.json
 
 or trust somebody who did and signed an enrolment (sealsmith tpm enrol):
 
-  sealsmith key verify-attestation evidence.json --ca-bundle roots.pem --enrolment host.sigstore.json --enroller enroller.pub
+  sealsmith key verify-attestation evidence.json --ca-bundle roots.pem,intermediates.pem \
+      --enrolment host.sigstore.json --enroller enroller.pub
 
 Each check that was made is printed, then what was not checked, then the key as an
 OpenSSH line, with --quiet that line alone. A key in a TPM need not have a PIN, and its

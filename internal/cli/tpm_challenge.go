@@ -20,7 +20,8 @@ func (a *app) tpmChallenge() *cobra.Command {
 and makes a challenge that only the TPM of the EK certificate can answer, and only if
 the attestation key is in it. It needs no device. EVIDENCE may be - for standard input.
 
-  sealsmith tpm challenge evidence.json --ca-bundle roots.pem --pending pending.json > challenge.json
+  sealsmith tpm challenge evidence.json --ca-bundle roots.pem,intermediates.pem \
+      --pending pending.json > challenge.json
 
 Send challenge.json to whoever has the TPM, who runs sealsmith tpm answer. Keep
 pending.json to yourself: whoever can change it can answer for any TPM. With the answer,

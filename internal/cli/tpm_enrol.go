@@ -26,8 +26,8 @@ signs, with a key of usage artifact, that the TPM with this EK certificate holds
 attestation key. Whoever trusts your key can then verify evidence of any key of that TPM
 without a challenge. EVIDENCE may be - for standard input.
 
-  sealsmith tpm enrol evidence.json --ca-bundle roots.pem --pending pending.json \
-      --answer answer.json --key enroller --output host.sigstore.json
+  sealsmith tpm enrol evidence.json --ca-bundle roots.pem,intermediates.pem \
+      --pending pending.json --answer answer.json --key enroller --output host.sigstore.json
 
 An enrolment does not expire. The TPM makes another attestation key once it is cleared.`,
 		Args: cobra.ExactArgs(1),
