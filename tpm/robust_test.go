@@ -19,17 +19,19 @@ import (
 // operation is something that is done with the key "k", and must not be undone,
 // half done or done with a PIN twice whatever happens to the TPM meanwhile.
 type operation struct {
-	name string
-	pin  []byte     // of the key "k"; nil: none
-	main tpm2.TPMCC // the command that does it, with the PIN if there is one
-	do   func(*robustWorld) error
+	name   string
+	pin    []byte     // of the key "k"; nil: none
+	others int        // keys besides
+	main   tpm2.TPMCC // the command that does it, with the PIN if there is one
+	do     func(*robustWorld, context.Context) error
 }
 
 var operations = []operation{
-	{"create", nil, tpm2.TPMCCCreate, (*robustWorld).create},
-	{"sign", nil, tpm2.TPMCCSign, (*robustWorld).sign},
-	{"sign with a PIN", []byte("PIN 0"), tpm2.TPMCCSign, (*robustWorld).sign},
-	{"change the PIN", []byte("PIN 0"), tpm2.TPMCCObjectChangeAuth, (*robustWorld).change},
+	{"create", nil, 0, tpm2.TPMCCCreate, (*robustWorld).create},
+	{"sign", nil, 0, tpm2.TPMCCSign, (*robustWorld).sign},
+	{"sign with each of three keys", nil, 2, tpm2.TPMCCSign, (*robustWorld).signAll},
+	{"sign with a PIN", []byte("PIN 0"), 0, tpm2.TPMCCSign, (*robustWorld).sign},
+	{"change the PIN", []byte("PIN 0"), 0, tpm2.TPMCCObjectChangeAuth, (*robustWorld).change},
 }
 
 // robustWorld is a key folder and its TPM.
@@ -39,17 +41,23 @@ type robustWorld struct {
 	dir     string
 	backend *tpm.Backend
 	pin     []byte // of the key "k" now
-	made    int    // keys besides, and PINs
+	others  int    // keys that stay
+	made    int    // keys that do not, and PINs
 }
 
-func newRobustWorld(t *testing.T, pin []byte) *robustWorld {
+func newRobustWorld(t *testing.T, o operation) *robustWorld {
 	t.Helper()
-	w := &robustWorld{t: t, chip: tpmtest.Start(t), dir: filepath.Join(t.TempDir(), "keys"), pin: pin}
+	w := &robustWorld{
+		t: t, chip: tpmtest.Start(t), dir: filepath.Join(t.TempDir(), "keys"), pin: o.pin, others: o.others,
+	}
 	w.open()
-	create(t, w.backend, "k", key.P256, pin)
-	mustSign(t, w.key()) // the first use of an algorithm takes more commands
-	if pin != nil {
-		if err := w.change(); err != nil {
+	create(t, w.backend, "k", key.P256, o.pin)
+	for i := range o.others {
+		create(t, w.backend, fmt.Sprintf("other-%d", i), key.P256, nil)
+	}
+	mustSign(t, w.key("k")) // the first use of an algorithm takes more commands
+	if o.pin != nil {
+		if err := w.change(w.t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -58,40 +66,61 @@ func newRobustWorld(t *testing.T, pin []byte) *robustWorld {
 }
 
 // open makes a backend that has nothing loaded.
-func (w *robustWorld) open() {
+func (w *robustWorld) open() *tpm.Device {
 	w.t.Helper()
-	w.backend = backendOver(w.t, w.chip.Open(), w.dir, func(_ context.Context, _ key.AuthRequest, use func([]byte) error) error {
+	d := w.chip.Open()
+	w.backend = backendOver(w.t, d, w.dir, func(_ context.Context, _ key.AuthRequest, use func([]byte) error) error {
 		return use(w.pin)
 	})
+	return d
 }
 
-func (w *robustWorld) key() key.Signer {
+func (w *robustWorld) key(name string) key.Signer {
 	w.t.Helper()
-	s, err := key.NewRing(w.backend).Resolve(w.t.Context(), key.Ref{Name: "k"})
+	s, err := key.NewRing(w.backend).Resolve(w.t.Context(), key.Ref{Name: name})
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	return s
 }
 
-func (w *robustWorld) sign() error { return sign(w.t.Context(), w.key()) }
+func (w *robustWorld) sign(ctx context.Context) error { return sign(ctx, w.key("k")) }
 
-func (w *robustWorld) create() error {
+// signAll signs with more keys than there are slots, and with the first again.
+func (w *robustWorld) signAll(ctx context.Context) error {
+	for _, name := range []string{"k", "other-0", "other-1", "k"} {
+		if err := sign(ctx, w.key(name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *robustWorld) create(ctx context.Context) error {
 	w.made++
-	s, err := w.backend.Create(w.t.Context(), key.Spec{Name: fmt.Sprintf("key-%d", w.made), Usage: key.SSH, Algorithm: key.P256})
+	s, err := w.backend.Create(ctx, key.Spec{Name: fmt.Sprintf("key-%d", w.made), Usage: key.SSH, Algorithm: key.P256})
 	if err == nil {
-		err = sign(w.t.Context(), s)
+		err = sign(ctx, s)
 	}
 	if err == nil {
-		err = w.backend.Delete(w.t.Context(), s.Info().Ref)
+		err = w.backend.Delete(ctx, s.Info().Ref)
 	}
 	return err
 }
 
-func (w *robustWorld) change() error {
+// tidy deletes what create has made and could not use.
+func (w *robustWorld) tidy() {
+	w.t.Helper()
+	ref := key.Ref{Name: fmt.Sprintf("key-%d", w.made)}
+	if err := w.backend.Delete(w.t.Context(), ref); err != nil && !errors.Is(err, key.ErrNotFound) {
+		w.t.Error(err)
+	}
+}
+
+func (w *robustWorld) change(ctx context.Context) error {
 	w.made++
 	pin := fmt.Appendf(nil, "PIN %d", w.made)
-	err := changePIN(w.t.Context(), w.backend, w.pin, pin)
+	err := changePIN(ctx, w.backend, w.pin, pin)
 	if err == nil {
 		w.pin = pin
 	}
@@ -103,14 +132,14 @@ func (w *robustWorld) check(what string) {
 	w.t.Helper()
 	n := 0
 	for in, err := range tpm.ReadDir(w.dir) {
-		if n++; err != nil || in.Ref.Name != "k" {
-			w.t.Errorf("%s: the folder holds %s, %v", what, in.Ref, err)
+		if n++; err != nil {
+			w.t.Errorf("%s: %s: %v", what, in.Ref, err)
 		}
 	}
-	if n != 1 {
+	if n != 1+w.others {
 		w.t.Errorf("%s: %d keys", what, n)
 	}
-	if err := w.sign(); err != nil {
+	if err := w.sign(w.t.Context()); err != nil {
 		w.t.Fatalf("%s: the key does not sign afterwards: %v", what, err)
 	}
 }
@@ -121,7 +150,7 @@ func (w *robustWorld) commands(o operation) []tpm2.TPMCC {
 	w.open()
 	defer w.backend.Close()
 	w.chip.Commands()
-	if err := o.do(w); err != nil {
+	if err := o.do(w, w.t.Context()); err != nil {
 		w.t.Fatal(err)
 	}
 	return w.chip.Commands()
@@ -138,14 +167,14 @@ func TestConnectionLostAtEachCommand(t *testing.T) {
 		for _, o := range operations {
 			t.Run(o.name+"/"+name, func(t *testing.T) {
 				t.Parallel()
-				w := newRobustWorld(t, o.pin)
+				w := newRobustWorld(t, o)
 				commands := w.commands(o)
 				for n, code := range commands {
 					what := fmt.Sprintf("%v (%d of %d)", code, n+1, len(commands))
 					w.open()
 					w.chip.Commands()
 					w.chip.Inject(tpmtest.Fault{Kind: kind, Skip: n})
-					err := o.do(w)
+					err := o.do(w, t.Context())
 					w.checkLoss(o, code, what, err)
 					w.chip.Calm()
 					w.check(what)
@@ -191,13 +220,13 @@ func TestResetAtEachCommand(t *testing.T) {
 		for _, o := range operations {
 			t.Run(o.name+"/"+name, func(t *testing.T) {
 				t.Parallel()
-				w := newRobustWorld(t, o.pin)
+				w := newRobustWorld(t, o)
 				commands := w.commands(o)
 				for n, code := range commands {
 					what := fmt.Sprintf("%v (%d of %d)", code, n+1, len(commands))
 					w.open()
 					w.chip.Inject(tpmtest.Fault{Kind: kind, Skip: n})
-					if err := o.do(w); err != nil {
+					if err := o.do(w, t.Context()); err != nil {
 						t.Errorf("%s: %v", what, err)
 					}
 					w.chip.Calm()
@@ -219,19 +248,20 @@ func TestAnswersOfTrouble(t *testing.T) {
 	for _, o := range operations {
 		t.Run(o.name, func(t *testing.T) {
 			t.Parallel()
-			w := newRobustWorld(t, o.pin)
+			w := newRobustWorld(t, o)
 			used := w.commands(o)
-			for _, code := range []tpm2.TPMRC{
-				tpm2.TPMRCRetry, tpm2.TPMRCYielded, tpm2.TPMRCTesting, tpm2.TPMRCNVRate,
-				tpm2.TPMRCReferenceH0, tpm2.TPMRCReferenceS0,
-			} {
-				for _, on := range commands {
+			for _, on := range commands {
+				codes := []tpm2.TPMRC{tpm2.TPMRCReferenceH0, tpm2.TPMRCReferenceS0, tpm2.TPMRCRetry}
+				if on == o.main {
+					codes = append(codes, tpm2.TPMRCYielded, tpm2.TPMRCTesting, tpm2.TPMRCNVRate)
+				}
+				for _, code := range codes {
 					if tpmtest.Count(used, on) == 0 {
 						continue
 					}
 					w.open()
 					w.chip.Inject(tpmtest.Fault{On: on, Kind: tpmtest.Answer, Code: code})
-					if err := o.do(w); err != nil {
+					if err := o.do(w, t.Context()); err != nil {
 						t.Errorf("%v to %v: %v", code, on, err)
 					}
 					w.backend.Close()
@@ -248,13 +278,11 @@ func TestPatienceEnds(t *testing.T) {
 	for _, o := range operations {
 		t.Run(o.name, func(t *testing.T) {
 			t.Parallel()
-			w := newRobustWorld(t, o.pin)
+			w := newRobustWorld(t, o)
 			for _, code := range []tpm2.TPMRC{tpm2.TPMRCRetry, tpm2.TPMRCYielded, tpm2.TPMRCTesting, tpm2.TPMRCNVRate} {
-				d := w.chip.Open()
-				d.SetRetryLimit(20 * time.Millisecond)
-				w.backend = backendOver(t, d, w.dir, func(_ context.Context, _ key.AuthRequest, use func([]byte) error) error { return use(w.pin) })
+				w.open().SetRetryLimit(20 * time.Millisecond)
 				w.chip.Inject(tpmtest.Fault{On: o.main, Kind: tpmtest.Answer, Code: code, Times: 1 << 20})
-				if err := o.do(w); !errors.Is(err, code) {
+				if err := o.do(w, t.Context()); !errors.Is(err, code) {
 					t.Errorf("%v for ever: %v", code, err)
 				}
 				w.chip.Calm()
