@@ -20,6 +20,8 @@ var (
 	oidSubjectAltName  = asn1.ObjectIdentifier{2, 5, 29, 17} // RFC 5280, 4.2.1.6
 )
 
+const directoryName = 4 // the tag in a GeneralName (RFC 5280, 4.2.1.6)
+
 // checkLeaf says whether a certificate is for an EK, as far as it says so itself,
 // and reads what it says of the TPM. Real certificates keep only part of the TCG's
 // profile: key usages for the other kind of key, no extended key usage. What is
@@ -41,14 +43,14 @@ func checkLeaf(c *x509.Certificate) (*EKChain, *EKError) {
 			return nil, refuse(UnknownCriticalExtension, "%s has the critical extension %v", nameOf(c), oid)
 		}
 	}
-	i := slices.IndexFunc(c.Extensions, isSubjectAltName)
-	if i < 0 {
+	der, found := extension(c, oidSubjectAltName)
+	if !found {
 		if limited(c) {
 			return &EKChain{}, nil
 		}
 		return nil, refuse(NotAnEK, "%s has neither the usage of an EK nor the attributes of a TPM", nameOf(c))
 	}
-	return tpmAttributes(c, c.Extensions[i].Value)
+	return tpmAttributes(c, der)
 }
 
 // mayBeEK says whether the extended key usages, if there are any, have the EK's.
@@ -70,7 +72,6 @@ func tpmAttributes(c *x509.Certificate, der []byte) (*EKChain, *EKError) {
 	if err != nil || len(rest) > 0 {
 		return bad("not the DER of one")
 	}
-	const directoryName = 4
 	if len(names) != 1 || names[0].Class != asn1.ClassContextSpecific || names[0].Tag != directoryName || !names[0].IsCompound {
 		return bad("not one directory name")
 	}

@@ -3,12 +3,18 @@ package bundle
 import (
 	"bytes"
 	"crypto/x509"
-	"crypto/x509/pkix"
+	"encoding/asn1"
 	"errors"
 	"slices"
 	"time"
 
 	"github.com/sealsmith/sealsmith/internal/limits"
+)
+
+// Object identifiers of what crypto/x509 does not fully check (RFC 5280, 4.2.1).
+var (
+	oidKeyUsage        = asn1.ObjectIdentifier{2, 5, 29, 15}
+	oidNameConstraints = asn1.ObjectIdentifier{2, 5, 29, 30}
 )
 
 // search looks for a chain from an EK certificate to a root. It goes by canonical
@@ -103,6 +109,10 @@ func (s *search) link(child, issuer *node) *EKError {
 	if _, text := vetCA(issuer.cert, s.at); text != "" {
 		return refuse(NotACA, "%s %s", nameOf(issuer.cert), text)
 	}
+	// A list of uses that names none, which crypto/x509 takes for no list.
+	if _, listed := extension(issuer.cert, oidKeyUsage); listed && issuer.cert.KeyUsage == 0 {
+		return mayNotSign(issuer)
+	}
 	if s.checks++; s.checks > limits.BundleChecks {
 		s.depth = limits.BundleChain // nothing comes further any more
 		s.refused = refuse(TooComplex, "no chain was found by checking %d signatures", limits.BundleChecks)
@@ -118,11 +128,15 @@ func (s *search) link(child, issuer *node) *EKError {
 	case weak:
 		return refuse(WeakSignature, "%s is signed with %v", nameOf(child.cert), child.cert.SignatureAlgorithm)
 	case forbidden:
-		return refuse(NotACA, "%s has a key that may not sign certificates", nameOf(issuer.cert))
+		return mayNotSign(issuer)
 	case child.foreignTo(issuer) == 2:
 		return missing(child)
 	}
 	return refuse(BadSignature, "%s was not signed by the key of its issuer", nameOf(child.cert))
+}
+
+func mayNotSign(issuer *node) *EKError {
+	return refuse(NotACA, "%s has a key that may not sign certificates", nameOf(issuer.cert))
 }
 
 // orphan says why nobody has the name of child's issuer.
@@ -162,6 +176,9 @@ func decide(path []*node, at time.Time) ([]*x509.Certificate, *EKError) {
 		if oids := n.cert.UnhandledCriticalExtensions; len(oids) > 0 {
 			return nil, refuse(UnknownCriticalExtension, "%s has the critical extension %v", nameOf(n.cert), oids[0])
 		}
+		if limitsNames(n.cert) {
+			return nil, refuse(ConstraintBroken, "%s limits the names of what it certifies, which is not checked", nameOf(n.cert))
+		}
 		if n.root {
 			roots.AddCert(n.forVerify())
 			continue
@@ -196,4 +213,29 @@ func (n *node) forVerify() *x509.Certificate {
 	return &c
 }
 
-func isSubjectAltName(e pkix.Extension) bool { return e.Id.Equal(oidSubjectAltName) }
+// extension is the value of an extension; a certificate has each at most once.
+func extension(c *x509.Certificate, oid asn1.ObjectIdentifier) (der []byte, found bool) {
+	for _, e := range c.Extensions {
+		if e.Id.Equal(oid) {
+			return e.Value, true
+		}
+	}
+	return nil, false
+}
+
+// limitsNames says whether a CA limits the directory names that it certifies (RFC
+// 5280, 4.2.1.10). An EK has no others, and crypto/x509 does not look at these.
+func limitsNames(c *x509.Certificate) bool {
+	der, found := extension(c, oidNameConstraints)
+	if !found {
+		return false
+	}
+	type subtree struct{ Base asn1.RawValue }
+	var names struct {
+		Permitted []subtree `asn1:"optional,tag:0"`
+		Excluded  []subtree `asn1:"optional,tag:1"`
+	}
+	rest, err := asn1.Unmarshal(der, &names)
+	return err != nil || len(rest) > 0 || slices.ContainsFunc(slices.Concat(names.Permitted, names.Excluded),
+		func(s subtree) bool { return s.Base.Tag == directoryName })
+}

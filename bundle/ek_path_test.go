@@ -100,6 +100,15 @@ func rdnsOf(organization, name string) pkix.RDNSequence {
 	}
 }
 
+// TestLimitsOfOtherNames: an EK has no host name, so a CA's limit for those does not
+// touch it.
+func TestLimitsOfOtherNames(t *testing.T) {
+	root := newRoot(t, "Root", func(c *x509.Certificate) { c.PermittedDNSDomains = []string{"example.com"} })
+	if _, err := verifyUnder(t, root, root.newEK(t)); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestHostileIntermediates: what comes with the evidence bounds the work, and
 // neither hides an honest chain nor makes one.
 func TestHostileIntermediates(t *testing.T) {

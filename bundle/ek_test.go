@@ -213,6 +213,13 @@ func TestChainRefused(t *testing.T) {
 	critical := func(c *x509.Certificate) {
 		c.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 2, 3}, Critical: true, Value: []byte{5, 0}}}
 	}
+	excluding := func(tag int, name string) change { // all names of a kind
+		return func(c *x509.Certificate) {
+			subtree := sequenceOf(t, tagged(tag, tag == 4, []byte(name)))
+			value := sequenceOf(t, tagged(1, true, subtree))
+			c.ExtraExtensions = []pkix.Extension{{Id: oidNameConstraints, Value: value}}
+		}
+	}
 	flipped := root.newEK(t)
 	flipped.Signature = slices.Clone(flipped.Signature)
 	flipped.Signature[len(flipped.Signature)-1] ^= 1
@@ -239,6 +246,11 @@ func TestChainRefused(t *testing.T) {
 		{"CA without basic constraints", root.newCA(t, "CA", func(c *x509.Certificate) { c.IsCA, c.BasicConstraintsValid = false, false }), nil, root, NotACA, "is not a CA certificate"},
 		{"CA that signs no certificates", root.newCA(t, "CA", func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageCRLSign }), nil, root, NotACA, "may not sign"},
 		{"CA for servers", root.newCA(t, "CA", func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} }), nil, root, NotAnEK, "issues no EK"},
+		{"CA with a key for nothing", root.newCA(t, "CA", func(c *x509.Certificate) {
+			c.KeyUsage = 0
+			c.ExtraExtensions = []pkix.Extension{{Id: oidKeyUsage, Critical: true, Value: []byte{3, 1, 0}}}
+		}), nil, root, NotACA, "may not sign"},
+		{"CA for other names", root.newCA(t, "CA", excluding(4, tlv(0x30))), nil, root, ConstraintBroken, "limits the names"},
 		{"critical extension of the CA", root.newCA(t, "CA", critical), nil, root, UnknownCriticalExtension, "1.2.3"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
