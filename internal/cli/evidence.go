@@ -80,8 +80,7 @@ func adviseCA(err error) error {
 
 // checks are what was checked, the CA bundle first.
 func (j *judged) checks() []string {
-	root := j.chain.Certificates[len(j.chain.Certificates)-1]
-	first := []string{fmt.Sprintf("the CA bundle is %s, the root %.200q", j.digest, root.Subject.String())}
+	first := []string{fmt.Sprintf("the CA bundle is %s, the root %.200q", j.digest, rootOf(j.chain))}
 	if j.chain.Manufacturer != "" {
 		first = append(first, fmt.Sprintf("by the EK certificate, the TPM is by %.80q, model %.80q, firmware %.80q",
 			j.chain.Manufacturer, j.chain.Model, j.chain.Version))
