@@ -16,22 +16,34 @@ import (
 	"github.com/sealsmith/sealsmith/key"
 )
 
-// parsePublic parses a TPMT_PUBLIC that is nothing but itself: it encodes to the
-// same bytes again. go-tpm panics on some malformed areas.
-func parsePublic(area []byte) (public *tpm2.TPMTPublic, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			public, err = nil, fmt.Errorf("malformed public area: %v", p)
-		}
-	}()
-	public, err = tpm2.Unmarshal[tpm2.TPMTPublic](area)
+// parsePublic parses a TPMT_PUBLIC as parseStructure does.
+func parsePublic(area []byte) (*tpm2.TPMTPublic, error) {
+	public, err := parseStructure[tpm2.TPMTPublic](area)
 	if err != nil {
 		return nil, fmt.Errorf("public area: %w", err)
 	}
-	if !bytes.Equal(tpm2.Marshal(public), area) {
-		return nil, errors.New("public area has bytes that mean nothing")
-	}
 	return public, nil
+}
+
+// parseStructure parses a TPM structure that is nothing but itself: it encodes to
+// the same bytes again. go-tpm panics on some malformed ones.
+func parseStructure[T tpm2.Marshallable, P interface {
+	*T
+	tpm2.Unmarshallable
+}](data []byte) (parsed *T, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			parsed, err = nil, fmt.Errorf("malformed structure: %v", p)
+		}
+	}()
+	parsed, err = tpm2.Unmarshal[T, P](data)
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(tpm2.Marshal(*parsed), data) {
+		return nil, errors.New("structure has bytes that mean nothing")
+	}
+	return parsed, nil
 }
 
 // publicKey converts a public area to the key that it describes. It fails with

@@ -1,10 +1,8 @@
 package tpm
 
 import (
-	"bytes"
 	"crypto/ecdsa"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -93,27 +91,6 @@ func nameOf(public *tpm2.TPMTPublic) ([]byte, error) {
 		return nil, err
 	}
 	return name.Buffer, nil
-}
-
-// parseStructure parses a TPM structure that is nothing but itself, as
-// [parsePublic] does.
-func parseStructure[T tpm2.Marshallable, P interface {
-	*T
-	tpm2.Unmarshallable
-}](data []byte) (parsed *T, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			parsed, err = nil, fmt.Errorf("malformed structure: %v", p)
-		}
-	}()
-	parsed, err = tpm2.Unmarshal[T, P](data)
-	if err != nil {
-		return nil, err
-	}
-	if !bytes.Equal(tpm2.Marshal(*parsed), data) {
-		return nil, errors.New("structure has bytes that mean nothing")
-	}
-	return parsed, nil
 }
 
 // akKey is the attestation key as Go verifies with it.
