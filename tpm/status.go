@@ -48,8 +48,8 @@ type Lockout struct {
 	Counter         uint32 `json:"counter"`          // wrong PINs that still count
 	MaxTries        uint32 `json:"max_tries"`        // the counter at which PINs are refused
 	TriesLeft       int    `json:"tries_left"`       // until then
-	IntervalSeconds uint32 `json:"interval_seconds"` // after which the counter goes down by one
-	RecoverySeconds uint32 `json:"recovery_seconds"` // lockoutAuth's own delay after a wrong try
+	IntervalSeconds uint32 `json:"interval_seconds"` // after which the counter goes down by one; 0: wrong PINs are not counted
+	RecoverySeconds uint32 `json:"recovery_seconds"` // lockoutAuth's own delay after a wrong try; 0: until a restart
 	WaitSeconds     int    `json:"wait_seconds"`     // at most, until one more PIN is taken; 0: now, or not known
 }
 

@@ -125,19 +125,25 @@ func abilityText(a tpm.Ability) string {
 
 func lockoutRows(l tpm.Lockout) [][2]string {
 	tries := fmt.Sprintf("%d left of %d, for the keys of all programs together", l.TriesLeft, l.MaxTries)
-	if l.TriesLeft == 0 {
+	switch {
+	case l.TriesLeft == 0:
 		tries = fmt.Sprintf("none left of %d", l.MaxTries)
+	case l.IntervalSeconds == 0:
+		return [][2]string{{"tries", "as many as somebody likes: this TPM was told not to count them"}}
 	}
 	rows := [][2]string{{"tries", tries}}
 	if l.TriesLeft == 0 && l.WaitSeconds > 0 {
 		rows = append(rows, [2]string{"next try", "in at most " + seconds(l.WaitSeconds)})
 	}
-	forgotten := "never"
+	forgotten, barred := "never", "until the TPM restarts"
 	if l.IntervalSeconds > 0 {
 		forgotten = "one every " + seconds(int(l.IntervalSeconds))
 	}
+	if l.RecoverySeconds > 0 {
+		barred = "for " + seconds(int(l.RecoverySeconds))
+	}
 	return append(rows, [2]string{"forgotten", forgotten},
-		[2]string{"reset", "with the lockout password; a wrong one bars it for " + seconds(int(l.RecoverySeconds))})
+		[2]string{"reset", "with the lockout password; a wrong one bars it " + barred})
 }
 
 func ekRows(keys []tpm.EKIndex) [][2]string {
