@@ -1,6 +1,7 @@
 package tpm
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -89,12 +90,12 @@ func (c *chip) activate(ak *object, handle tpm2.TPMHandle, endorser tpm2.AuthHan
 	return rsp.CertInfo.Buffer, nil
 }
 
-// withEKAuth lends f what authorises the use of an endorsement key: its empty auth
-// value, or a policy that the endorsement hierarchy satisfies (policy A).
+// withEKAuth lends f what authorises the use of an endorsement key: its policy,
+// which the endorsement hierarchy satisfies, or its empty auth value if that has a
+// password. The policy comes first: it is not subject to the dictionary lockout, so
+// that neither a lockout stops it nor a power cut while it is used counts as a wrong
+// PIN.
 func (c *chip) withEKAuth(k EK, f func(tpm2.Session) error) (err error) {
-	if k.area.ObjectAttributes.UserWithAuth {
-		return f(tpm2.PasswordAuth(nil))
-	}
 	nonce := make([]byte, nonceSize)
 	if _, err := rand.Read(nonce); err != nil {
 		return err
@@ -116,15 +117,32 @@ func (c *chip) withEKAuth(k EK, f func(tpm2.Session) error) (err error) {
 			err = lost
 		}
 	}()
-	_, err = execute(c, tpm2.PolicySecret{
-		AuthHandle:    tpm2.AuthHandle{Handle: tpm2.TPMRHEndorsement, Auth: tpm2.PasswordAuth(nil)},
-		PolicySession: s.handle,
-		NonceTPM:      s.nonceTPM,
-	})
+	err = c.satisfy(k, s)
+	if (errors.Is(err, tpm2.TPMRCBadAuth) || errors.Is(err, tpm2.TPMRCAuthFail)) && k.area.ObjectAttributes.UserWithAuth {
+		return f(tpm2.PasswordAuth(nil))
+	}
 	if err != nil {
 		return fmt.Errorf("policy of the endorsement key: %w", endorsementAuth(err))
 	}
 	return f(s)
+}
+
+// satisfy runs the policy of an endorsement key: policy A, or policy B by way of it.
+func (c *chip) satisfy(k EK, s *policySession) error {
+	_, err := execute(c, tpm2.PolicySecret{
+		AuthHandle:    tpm2.AuthHandle{Handle: tpm2.TPMRHEndorsement, Auth: tpm2.PasswordAuth(nil)},
+		PolicySession: s.handle,
+		NonceTPM:      s.nonceTPM,
+	})
+	policies, known := policiesOf[k.area.NameAlg]
+	if err != nil || !known || !bytes.Equal(k.area.AuthPolicy.Buffer, policyDigest(policies.b).Buffer) {
+		return err
+	}
+	_, err = execute(c, tpm2.PolicyOr{
+		PolicySession: s.handle,
+		PHashList:     tpm2.TPMLDigest{Digests: []tpm2.TPM2BDigest{policyDigest(policies.a), policyDigest(policies.c)}},
+	})
+	return err
 }
 
 // policySession authorises by its policy alone: it has no key, and its HMACs are

@@ -4,14 +4,11 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
-	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -160,63 +157,6 @@ func TestImportedKeysAreNotAttested(t *testing.T) {
 	}
 }
 
-// TestEndorsementKeyThatRefuses: its own password, and the lockout that protects it.
-func TestEndorsementKeyThatRefuses(t *testing.T) {
-	t.Parallel()
-	chip := tpmtest.StartProvisioned(t)
-	d := chip.Open()
-	e := mustAttest(t, create(t, backendOver(t, d, filepath.Join(t.TempDir(), "keys"), nil), "k", key.P256, nil))
-	challenge, _, err := tpm.NewChallenge(e, time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	const ofSession2 = 0xa00 // TPM 2.0 part 2, section 6.6.2
-	chip.Inject(tpmtest.Fault{On: tpm2.TPMCCActivateCredential, Kind: tpmtest.Answer, Code: tpm2.TPMRCAuthFail | ofSession2})
-	if _, err := d.Answer(t.Context(), challenge); !errors.Is(err, tpm2.TPMRCAuthFail) || errors.Is(err, key.ErrForeign) || len(hint.Of(err)) == 0 {
-		t.Errorf("password: %v, hints %q", err, hint.Of(err))
-	}
-	chip.Inject(tpmtest.Fault{On: tpm2.TPMCCActivateCredential, Kind: tpmtest.Answer, Code: tpm2.TPMRCLockout})
-	var locked *key.LockoutError
-	if _, err := d.Answer(t.Context(), challenge); !errors.As(err, &locked) {
-		t.Errorf("lockout: %v", err)
-	}
-	if _, err := d.Answer(t.Context(), challenge); err != nil {
-		t.Errorf("afterwards: %v", err)
-	}
-}
-
-// TestEndorsementPassword: an endorsement key that must be made, or that needs the
-// hierarchy's policy, cannot be used; the persistent P-384 key can.
-func TestEndorsementPassword(t *testing.T) {
-	t.Parallel()
-	chip := tpmtest.StartProvisioned(t)
-	_, err := tpm2.HierarchyChangeAuth{AuthHandle: tpm2.TPMRHEndorsement, NewAuth: tpm2.TPM2BAuth{Buffer: []byte("endorsement")}}.Execute(chip)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := chip.Open()
-	e := mustAttest(t, create(t, backendOver(t, d, filepath.Join(t.TempDir(), "keys"), nil), "k", key.P256, nil))
-	answer := func(e *tpm.Evidence) error {
-		challenge, _, err := tpm.NewChallenge(e, time.Now())
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = d.Answer(t.Context(), challenge)
-		return err
-	}
-	if err := answer(e); err != nil {
-		t.Errorf("P-384: %v", err)
-	}
-	keys, err := d.EndorsementKeys(t.Context())
-	if err != nil || len(keys) != 2 {
-		t.Fatal(err)
-	}
-	e.EKCertificate, e.EKPublic = keys[1].Certificate, keys[1].Public
-	if err := answer(e); err == nil || !strings.Contains(strings.Join(hint.Of(err), ""), "endorsement hierarchy has a password") {
-		t.Errorf("RSA-2048: %v, hints %q", err, hint.Of(err))
-	}
-}
-
 // TestAttestWithAWrongPIN counts one try, as signing does.
 func TestAttestWithAWrongPIN(t *testing.T) {
 	t.Parallel()
@@ -279,152 +219,5 @@ func TestFaultsWhileAttesting(t *testing.T) {
 				}
 			})
 		}
-	}
-}
-
-// TestAttestationKeyIsMadeOnce, whichever of two processes is faster.
-func TestAttestationKeyIsMadeOnce(t *testing.T) {
-	t.Parallel()
-	chip := tpmtest.StartProvisioned(t)
-	s := create(t, newBackend(t, chip, nil), "k", key.P256, nil)
-	var wg sync.WaitGroup
-	var made [4]*tpm.Evidence
-	for i := range made {
-		wg.Go(func() {
-			data, err := s.(key.Attester).Attest(t.Context(), nil)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			made[i], err = tpm.ParseEvidence(data)
-			if err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	wg.Wait()
-	for _, e := range made {
-		if e == nil || !bytes.Equal(e.AKPublic, made[0].AKPublic) {
-			t.Fatal("more than one attestation key")
-		}
-	}
-}
-
-// TestAttestationKeyOfAnotherTPM is replaced, and that is said: the TPM was cleared,
-// or is another one.
-func TestAttestationKeyOfAnotherTPM(t *testing.T) {
-	t.Parallel()
-	one, other := tpmtest.StartProvisioned(t), tpmtest.AnotherManufacturer(t).Start(t)
-	old := mustAttest(t, create(t, newBackend(t, one, nil), "k", key.P256, nil))
-	ak := only(t, filepath.Join(one.Options().DataDir, "ak-*.tpm"))
-	data, err := os.ReadFile(ak)
-	if err != nil {
-		t.Fatal(err)
-	}
-	// The other TPM has another device string, hence another file.
-	var said []string
-	o := other.Options()
-	o.Notice = func(text string) { said = append(said, text) }
-	d, err := tpm.NewDevice(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := backendOver(t, d, filepath.Join(t.TempDir(), "keys"), nil)
-	defer closed(t, b)
-	s := create(t, b, "k", key.P256, nil)
-	mustAttest(t, s)
-	write(t, only(t, filepath.Join(o.DataDir, "ak-*.tpm")), data)
-	said = nil
-	again := mustAttest(t, s)
-	if bytes.Equal(again.AKPublic, old.AKPublic) {
-		t.Error("the attestation key of another TPM was used")
-	}
-	if len(said) != 1 || !strings.Contains(said[0], "enrolled again") {
-		t.Errorf("said %q", said)
-	}
-	if mustAttest(t, s); len(said) != 1 {
-		t.Errorf("made again: %q", said)
-	}
-}
-
-// TestBadAttestationKeyFile: a file that is damaged, or holds another key, is neither
-// used nor replaced.
-func TestBadAttestationKeyFile(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t)
-	chip := tpmtest.StartProvisioned(t)
-	s := create(t, newBackend(t, chip, nil), "k", key.P256, nil)
-	mustAttest(t, s)
-	path := only(t, filepath.Join(chip.Options().DataDir, "ak-*.tpm"))
-	userKey, err := os.ReadFile(only(t, filepath.Join(f.dir, "*.tpm")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, content := range map[string][]byte{"damaged": []byte("x"), "a user's key": userKey, "empty": nil} {
-		write(t, path, content)
-		if _, err := attest(t, s, nil); err == nil || !strings.Contains(strings.Join(hint.Of(err), ""), "backup") {
-			t.Errorf("%s: %v, hints %q", name, err, hint.Of(err))
-		}
-		if after, err := os.ReadFile(path); err != nil || !bytes.Equal(after, content) {
-			t.Errorf("%s: the file was changed (%v)", name, err)
-		}
-	}
-}
-
-func only(t *testing.T, pattern string) string {
-	t.Helper()
-	files, err := filepath.Glob(pattern)
-	if err != nil || len(files) != 1 {
-		t.Fatalf("%s: %q, %v", pattern, files, err)
-	}
-	return files[0]
-}
-
-// TestChallengesThatAreNotOurs are refused, each for its reason.
-func TestChallengesThatAreNotOurs(t *testing.T) {
-	t.Parallel()
-	chip, other := tpmtest.StartProvisioned(t), tpmtest.AnotherManufacturer(t).Start(t)
-	d := chip.Open()
-	e := mustAttest(t, create(t, backendOver(t, d, filepath.Join(t.TempDir(), "keys"), nil), "k", key.P256, nil))
-	foreign := mustAttest(t, create(t, newBackend(t, other, nil), "k", key.P256, nil))
-	challenge := func(e *tpm.Evidence) *tpm.Challenge {
-		c, _, err := tpm.NewChallenge(e, time.Now())
-		if err != nil {
-			t.Fatal(err)
-		}
-		return c
-	}
-	withEKOf := func(ek *tpm.Evidence) *tpm.Evidence {
-		mixed := *e
-		mixed.EKCertificate, mixed.EKPublic = ek.EKCertificate, ek.EKPublic
-		return &mixed
-	}
-	wrongSecret, flipped := challenge(e), challenge(e)
-	wrongSecret.Secret = challenge(withEKOf(foreign)).Secret
-	flipped.Credential[len(flipped.Credential)-1] ^= 1
-	for name, test := range map[string]struct {
-		challenge *tpm.Challenge
-		text      string
-		usesEK    bool
-	}{
-		"another attestation key": {challenge(foreign), "another attestation key", false},
-		"another EK":              {challenge(withEKOf(foreign)), "does not have that EK certificate", false},
-		"made for another EK":     {wrongSecret, "cannot read it", true},
-		"damaged":                 {flipped, "cannot read it", true},
-	} {
-		chip.Commands()
-		_, err := d.Answer(t.Context(), test.challenge)
-		if !errors.Is(err, key.ErrForeign) || !strings.Contains(err.Error(), test.text) || len(hint.Of(err)) == 0 {
-			t.Errorf("%s: %v, hints %q", name, err, hint.Of(err))
-		}
-		if used := tpmtest.Count(chip.Commands(), tpm2.TPMCCActivateCredential) > 0; used != test.usesEK {
-			t.Errorf("%s: the endorsement key was used: %v", name, used)
-		}
-	}
-	if _, err := d.Answer(t.Context(), &tpm.Challenge{AKName: hex.EncodeToString(make([]byte, 34))}); !errors.Is(err, key.ErrUsage) {
-		t.Errorf("an empty challenge: %v", err)
-	}
-	if _, err := d.Answer(t.Context(), challenge(e)); err != nil {
-		t.Errorf("after all of them: %v", err)
 	}
 }

@@ -40,30 +40,54 @@ var ekTemplates = []ekTemplate{
 	{"H-7", key.RSA4096, 0x01c0001e, highTemplate(key.RSA4096, tpm2.TPMAlgSHA384), 0, 0},
 }
 
-// policyB lets the owner of the endorsement hierarchy use a key of the high range,
-// or whoever a policy in NV memory says (EK Credential Profile, section B.6.4).
-var policyB = map[tpm2.TPMIAlgHash]string{
-	tpm2.TPMAlgSHA256: "ca3d0a99a2b93906f7a3342414efcfb3a385d44cd1fd459089d19b5071c0b7a0",
-	tpm2.TPMAlgSHA384: "b26e7d28d11a50bc53d882bcf5fd3a1a074148bb35d3b4e4cb1c0ad9bde419ca" +
-		"cb47ba09699646150f9fc000f3f80e12",
-	tpm2.TPMAlgSHA512: "b8221ca69e8550a4914de3faa6a18c072cc01208073a928d5d66d59ef79e49a4" +
-		"29c41a6b269571d57edb25fbdb1838425608b413cd616a5f6db5b6071af99bea",
+// ekPolicies are the policies that let somebody use an endorsement key (EK
+// Credential Profile, section B.6).
+type ekPolicies struct {
+	a string // the owner of the endorsement hierarchy; alone in the low range
+	c string // whoever a policy in NV memory says
+	b string // a or c: that of the high range
 }
 
-// highTemplate is a storage key of the high range (section B.4): its unique field
-// is empty, and its auth value, which is empty too, is enough to use it.
-func highTemplate(alg key.Algorithm, hash tpm2.TPMIAlgHash) tpm2.TPMTPublic {
-	policy, err := hex.DecodeString(policyB[hash])
+var policiesOf = map[tpm2.TPMIAlgHash]ekPolicies{
+	tpm2.TPMAlgSHA256: {
+		a: "837197674484b3f81a90cc8d46a5d724fd52d76e06520b64f2a1da1b331469aa",
+		c: "3767e2edd43ff45a3a7e1eaefcef78643dca964632e7aad82c673a30d8633fde",
+		b: "ca3d0a99a2b93906f7a3342414efcfb3a385d44cd1fd459089d19b5071c0b7a0",
+	},
+	tpm2.TPMAlgSHA384: {
+		a: "8bbf2266537c171cb56e403c4dc1d4b64f432611dc386e6f532050c3278c930e143e8bb1133824ccb431053871c6db53",
+		c: "d6032ce61f2fb3c240eb3cf6a33237ef2b6a16f4293c22b455e261cffd217ad5b4947c2d73e63005eed2dc2b3593d165",
+		b: "b26e7d28d11a50bc53d882bcf5fd3a1a074148bb35d3b4e4cb1c0ad9bde419cacb47ba09699646150f9fc000f3f80e12",
+	},
+	tpm2.TPMAlgSHA512: {
+		a: "1e3b76502c8a1425aa0b7b3fc646a1b0fae063b03b5368f9c4cddecaff0891dd682bac1a85d4d832b781ea451915de5f" +
+			"c5bf0dc4a1917cd42fa041e3f998e0ee",
+		c: "589ee1e146544716e8deafe6db247b01b81e9f9c7dd16b814aa159138749105fba5388dd1dea702f35240c184933121e" +
+			"2c61b8f50d3ef91393a49a38c3f73fc8",
+		b: "b8221ca69e8550a4914de3faa6a18c072cc01208073a928d5d66d59ef79e49a429c41a6b269571d57edb25fbdb183842" +
+			"5608b413cd616a5f6db5b6071af99bea",
+	},
+}
+
+// policyDigest is one of the digests above.
+func policyDigest(text string) tpm2.TPM2BDigest {
+	digest, err := hex.DecodeString(text)
 	if err != nil {
 		panic(err) // it is ours
 	}
+	return tpm2.TPM2BDigest{Buffer: digest}
+}
+
+// highTemplate is a storage key of the high range (section B.4): its unique field
+// is empty, and its auth value, which is empty too, is another way to use it.
+func highTemplate(alg key.Algorithm, hash tpm2.TPMIAlgHash) tpm2.TPMTPublic {
 	t := tpm2.TPMTPublic{
 		NameAlg: hash,
 		ObjectAttributes: tpm2.TPMAObject{
 			FixedTPM: true, FixedParent: true, SensitiveDataOrigin: true,
 			UserWithAuth: true, AdminWithPolicy: true, Restricted: true, Decrypt: true,
 		},
-		AuthPolicy: tpm2.TPM2BDigest{Buffer: policy},
+		AuthPolicy: policyDigest(policiesOf[hash].b),
 	}
 	bits := tpm2.TPMKeyBits(128)
 	if hash != tpm2.TPMAlgSHA256 {

@@ -11,3 +11,9 @@ func EKTemplate(name string) tpm2.TPMTPublic {
 	}
 	panic("no template " + name)
 }
+
+// EKPolicies are the policies A, C and B for a hash.
+func EKPolicies(hash tpm2.TPMIAlgHash) (a, c, b []byte) {
+	p := policiesOf[hash]
+	return policyDigest(p.a).Buffer, policyDigest(p.c).Buffer, policyDigest(p.b).Buffer
+}
