@@ -2,16 +2,21 @@ package tpm_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-tpm/tpm2"
+	"golang.org/x/crypto/cryptobyte"
 
 	"github.com/sealsmith/sealsmith/internal/hint"
+	"github.com/sealsmith/sealsmith/internal/testenv"
 	"github.com/sealsmith/sealsmith/internal/tpmtest"
 	"github.com/sealsmith/sealsmith/key"
 	"github.com/sealsmith/sealsmith/tpm"
@@ -178,5 +183,49 @@ func TestChallengesThatAreNotOurs(t *testing.T) {
 	}
 	if _, err := d.Answer(t.Context(), challenge(e)); err != nil {
 		t.Errorf("after all of them: %v", err)
+	}
+}
+
+// TestCredentialOfTPM2Tools: another program's credentials are read, with each
+// endorsement key.
+func TestCredentialOfTPM2Tools(t *testing.T) {
+	t.Parallel()
+	program := testenv.Need(t, testenv.TPM2MakeCredential)
+	chip := tpmtest.StartProvisioned(t)
+	d := chip.Open()
+	e := mustAttest(t, create(t, backendOver(t, d, filepath.Join(t.TempDir(), "keys"), nil), "k", key.P256, nil))
+	challenge, _, err := tpm.NewChallenge(e, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := d.EndorsementKeys(t.Context())
+	if err != nil || len(keys) != 2 {
+		t.Fatal(err)
+	}
+	secret := []byte("what only this TPM can read")
+	for _, k := range keys {
+		dir := t.TempDir()
+		in := func(name string) string { return filepath.Join(dir, name) }
+		write(t, in("secret"), secret)
+		write(t, in("ek"), append(binary.BigEndian.AppendUint16(nil, uint16(len(k.Public))), k.Public...))
+		cmd := exec.Command(program, "-Q", "-T", "none", "-u", in("ek"), "-s", in("secret"), "-n", challenge.AKName, "-o", in("credential"))
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		data, err := os.ReadFile(in("credential"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := cryptobyte.String(data)
+		var blob, seed cryptobyte.String
+		if !file.Skip(8) || !file.ReadUint16LengthPrefixed(&blob) || !file.ReadUint16LengthPrefixed(&seed) || !file.Empty() {
+			t.Fatalf("credential %x", data)
+		}
+		answer, err := d.Answer(t.Context(), &tpm.Challenge{
+			EKCertificateSHA256: k.SHA256, AKName: challenge.AKName, Credential: blob, Secret: seed,
+		})
+		if err != nil || !bytes.Equal(answer.Secret, secret) {
+			t.Errorf("%s: %+v, %v", k.Template, answer, err)
+		}
 	}
 }

@@ -34,10 +34,11 @@ const (
 	// KeyFiles is internal/tools/keyfiles.
 	KeyFiles Program = "keyfiles"
 	// The programs of tpm2-tools.
-	TPM2CreatePrimary Program = "tpm2_createprimary"
-	TPM2Create        Program = "tpm2_create"
-	TPM2EncodeObject  Program = "tpm2_encodeobject"
-	TPM2EvictControl  Program = "tpm2_evictcontrol"
+	TPM2CreatePrimary  Program = "tpm2_createprimary"
+	TPM2Create         Program = "tpm2_create"
+	TPM2EncodeObject   Program = "tpm2_encodeobject"
+	TPM2EvictControl   Program = "tpm2_evictcontrol"
+	TPM2MakeCredential Program = "tpm2_makecredential"
 )
 
 // Need returns the path of a program. Without the program it skips the test, or
