@@ -36,6 +36,8 @@ func TestDNString(t *testing.T) {
 		{tlv(0x30, rdn(at(cn, utf8String, "é\n\x1b\u202e"))), `CN=é\0A\1B\E2\80\AE`},
 		{tlv(0x30, rdn(at(cn, utf8String, "\xff"))), "CN=#0c01ff"},
 		{tlv(0x30, rdn(at(cn, bmp, "\x00a"))), "CN=#1e020061"},
+		{tlv(0x30, rdn(at(cn, utf8String|0x20, tlv(utf8String, "a")))), "CN=#2c030c0161"}, // in parts, as DER has none
+		{tlv(0x30, rdn(at(cn, utf8String|0x20, "a b"))), "CN=#2c03612062"},
 		{tlv(0x30, rdn(at(oid(2, 5, 4, 5), printable, "1"))), "2.5.4.5=#130131"},
 	} {
 		got, err := dnString([]byte(test.der))

@@ -60,7 +60,7 @@ func canonicalValue(v asn1.RawValue) string {
 
 // directoryText is the text of a value that is one of the common strings.
 func directoryText(v asn1.RawValue) (text string, ok bool) {
-	if v.Class != asn1.ClassUniversal || !utf8.Valid(v.Bytes) {
+	if v.Class != asn1.ClassUniversal || v.IsCompound || !utf8.Valid(v.Bytes) {
 		return "", false
 	}
 	switch v.Tag {
