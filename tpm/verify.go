@@ -164,7 +164,7 @@ func (a *attestation) verifyKey(v *Verified, _ VerifyOptions) error {
 	if v.Uncounted {
 		v.passed("by the statement, the TPM does not count wrong PINs for the key: dictionary attack protection is off")
 	} else {
-		v.passed("by the statement, the TPM counts wrong PINs for the key: dictionary attack protection is on")
+		v.passed("by the statement, the key is under the TPM's dictionary attack protection, however that is set")
 	}
 	usage, labelled := key.UsageOfLabel(v.PolicyDigest)
 	if !labelled {
