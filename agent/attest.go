@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -105,6 +106,9 @@ func (s *Server) attestKey(w http.ResponseWriter, r *http.Request) (int, any, er
 		return 0, nil, s.written(done, fmt.Errorf("attest %s: %w by its device", in.Ref, key.ErrUnsupported))
 	}
 	evidence, err := attester.Attest(newContext(ctx, Request{Peer: peer, Socket: SocketControl, Key: in, Form: formAttest}), body.Nonce)
+	if cause := context.Cause(ctx); errors.Is(cause, errDeleted) {
+		err = cause
+	}
 	if err == nil {
 		_, done.Digest = sha256Of(evidence)
 	}

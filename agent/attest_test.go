@@ -87,6 +87,35 @@ func hasFact(q Question, value string) bool {
 	return false
 }
 
+// TestDeletedKeyIsNotAttested, not even for who waited for a person meanwhile.
+func TestDeletedKeyIsNotAttested(t *testing.T) {
+	h := start(t, nil)
+	h.server.config.Keys = key.NewRing(attested{h.backend})
+	in := h.key(key.Spec{Name: "k", Usage: key.SSH, PIN: keytest.Lend([]byte("1234"))})
+	asked, answer := make(chan struct{}), make(chan struct{})
+	h.person.pin = func(context.Context, Question) (string, error) { asked <- struct{}{}; <-answer; return "1234", nil }
+	c := h.client()
+	done := make(chan error)
+	go func() {
+		evidence, err := c.Attest(t.Context(), in, nil)
+		if evidence != nil {
+			t.Errorf("%q", evidence)
+		}
+		done <- err
+	}()
+	<-asked
+	if err := h.client().Delete(t.Context(), in); err != nil {
+		t.Error(err)
+	}
+	answer <- struct{}{}
+	if err := <-done; !errors.Is(err, key.ErrNotFound) || !strings.Contains(err.Error(), "deleted meanwhile") {
+		t.Errorf("%v", err)
+	}
+	if r := h.lastRecord(); r.Action != "attest" || r.Outcome != outcomeFailed {
+		t.Errorf("recorded %+v", r)
+	}
+}
+
 // TestAttestIsRefused, and that is recorded, if there is such a key at all.
 func TestAttestIsRefused(t *testing.T) {
 	h := start(t, nil)

@@ -96,7 +96,7 @@ func (c *chip) readEK(k *EK, t ekTemplate, indexes []tpm2.TPMHandle) error {
 	k.SHA256 = hex.EncodeToString(sum[:])
 	certificate, err := x509.ParseCertificate(der)
 	if err != nil {
-		return fmt.Errorf("EK certificate: %w", err)
+		return fmt.Errorf("EK certificate: %.200q", err.Error()) // it may quote the certificate
 	}
 	if k.template, err = c.ekTemplate(t, indexes); err != nil {
 		return err
