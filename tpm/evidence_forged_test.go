@@ -1,6 +1,7 @@
 package tpm_test
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/sha256"
@@ -31,9 +32,14 @@ func softwareArea(area tpm2.TPMTPublic, k *ecdsa.PrivateKey) []byte {
 // but the EK: everything else is consistent.
 func (f forged) attest(t *testing.T, real *tpm.Evidence) *tpm.Evidence {
 	t.Helper()
+	return f.certify(t, real, softwareArea(keyTemplate(key.Artifact), softwareKey(t)))
+}
+
+// certify is the same about a public area.
+func (f forged) certify(t *testing.T, real *tpm.Evidence, area []byte) *tpm.Evidence {
+	t.Helper()
 	e := *real
-	e.AKPublic = softwareArea(akTemplate(), f.ak)
-	e.KeyPublic = softwareArea(keyTemplate(key.Artifact), softwareKey(t))
+	e.AKPublic, e.KeyPublic = softwareArea(akTemplate(), f.ak), area
 	statement, err := tpm2.Unmarshal[tpm2.TPMSAttest](e.Certify)
 	if err != nil {
 		t.Fatal(err)
@@ -69,4 +75,99 @@ func areaName(t *testing.T, area []byte) tpm2.TPM2BName {
 		t.Fatal(err)
 	}
 	return *name
+}
+
+// TestKeyAttributes changes what a key says of itself; a TPM that vouched for it
+// would enforce it.
+func TestKeyAttributes(t *testing.T) {
+	real, forgery := goodEvidence(t), forged{softwareKey(t)}
+	for name, c := range map[string]struct {
+		change func(*tpm2.TPMTPublic)
+		want   tpm.Reason
+	}{
+		"all right":       {func(*tpm2.TPMTPublic) {}, "ok"},
+		"decrypts too":    {func(p *tpm2.TPMTPublic) { p.ObjectAttributes.Decrypt = true }, "ok"},
+		"made elsewhere":  {func(p *tpm2.TPMTPublic) { p.ObjectAttributes.SensitiveDataOrigin = false }, tpm.Imported},
+		"not fixedTPM":    {func(p *tpm2.TPMTPublic) { p.ObjectAttributes.FixedTPM = false }, tpm.Duplicable},
+		"not fixedParent": {func(p *tpm2.TPMTPublic) { p.ObjectAttributes.FixedParent = false }, tpm.Duplicable},
+		"does not sign":   {func(p *tpm2.TPMTPublic) { p.ObjectAttributes.SignEncrypt = false }, tpm.KeyUnfit},
+		"restricted":      {func(p *tpm2.TPMTPublic) { p.ObjectAttributes.Restricted = true }, tpm.KeyUnfit},
+		"other curve": {func(p *tpm2.TPMTPublic) {
+			p.Parameters = tpm2.NewTPMUPublicParms(tpm2.TPMAlgECC, &tpm2.TPMSECCParms{CurveID: tpm2.TPMECCNistP224})
+		}, tpm.KeyUnfit},
+		"no point": {func(p *tpm2.TPMTPublic) { p.Unique = tpm2.NewTPMUPublicID(tpm2.TPMAlgECC, &tpm2.TPMSECCPoint{}) }, tpm.KeyUnfit},
+		"symmetric": {func(p *tpm2.TPMTPublic) {
+			p.Type = tpm2.TPMAlgKeyedHash
+			p.Parameters = tpm2.NewTPMUPublicParms(p.Type, &tpm2.TPMSKeyedHashParms{Scheme: tpm2.TPMTKeyedHashScheme{Scheme: tpm2.TPMAlgNull}})
+			p.Unique = tpm2.NewTPMUPublicID(p.Type, &tpm2.TPM2BDigest{Buffer: make([]byte, 32)})
+		}, tpm.KeyUnfit},
+		"short RSA": {func(p *tpm2.TPMTPublic) { *p = rsaArea(*p, 1024) }, tpm.KeyUnfit},
+		"SHA-1":     {func(p *tpm2.TPMTPublic) { p.NameAlg = tpm2.TPMAlgSHA1 }, tpm.Malformed},
+	} {
+		e := forgery.certify(t, real, changedArea(t, softwareArea(keyTemplate(key.Artifact), softwareKey(t)), c.change))
+		if _, err := tpm.VerifyAttestation(e, unboundOptions(nil)); outcome(t, err) != string(c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestAttestationKeyAttributes does the same for the attestation key.
+func TestAttestationKeyAttributes(t *testing.T) {
+	real, k := goodEvidence(t), softwareKey(t)
+	scheme := func(scheme tpm2.TPMTECCScheme) func(*tpm2.TPMTPublic) {
+		return func(p *tpm2.TPMTPublic) {
+			p.Parameters = tpm2.NewTPMUPublicParms(tpm2.TPMAlgECC, &tpm2.TPMSECCParms{CurveID: tpm2.TPMECCNistP256, Scheme: scheme})
+		}
+	}
+	sha384 := tpm2.NewTPMUAsymScheme(tpm2.TPMAlgECDSA, &tpm2.TPMSSigSchemeECDSA{HashAlg: tpm2.TPMAlgSHA384})
+	for name, c := range map[string]struct {
+		change func(*tpm2.TPMTPublic)
+		want   tpm.Reason
+	}{
+		"all right":       {func(*tpm2.TPMTPublic) {}, "ok"},
+		"not restricted":  {func(p *tpm2.TPMTPublic) { p.ObjectAttributes.Restricted = false }, tpm.AKNotRestricted},
+		"decrypts too":    {func(p *tpm2.TPMTPublic) { p.ObjectAttributes.Decrypt = true }, tpm.AKUnfit},
+		"does not sign":   {func(p *tpm2.TPMTPublic) { p.ObjectAttributes.SignEncrypt = false }, tpm.AKUnfit},
+		"made elsewhere":  {func(p *tpm2.TPMTPublic) { p.ObjectAttributes.SensitiveDataOrigin = false }, tpm.AKUnfit},
+		"not fixedTPM":    {func(p *tpm2.TPMTPublic) { p.ObjectAttributes.FixedTPM = false }, tpm.AKUnfit},
+		"not fixedParent": {func(p *tpm2.TPMTPublic) { p.ObjectAttributes.FixedParent = false }, tpm.AKUnfit},
+		"Name by SHA-384": {func(p *tpm2.TPMTPublic) { p.NameAlg = tpm2.TPMAlgSHA384 }, tpm.AKUnfit},
+		"RSA":             {func(p *tpm2.TPMTPublic) { *p = rsaArea(*p, 2048) }, tpm.AKUnfit},
+		"SHA-384":         {scheme(tpm2.TPMTECCScheme{Scheme: tpm2.TPMAlgECDSA, Details: sha384}), tpm.AKUnfit},
+		"no scheme":       {scheme(tpm2.TPMTECCScheme{}), tpm.AKUnfit},
+		"no point":        {func(p *tpm2.TPMTPublic) { p.Unique = tpm2.NewTPMUPublicID(tpm2.TPMAlgECC, &tpm2.TPMSECCPoint{}) }, tpm.AKUnfit},
+	} {
+		e := forged{k}.attest(t, real)
+		e.AKPublic = changedArea(t, e.AKPublic, c.change)
+		if _, err := tpm.VerifyAttestation(e, unboundOptions(nil)); outcome(t, err) != string(c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func goodEvidence(t *testing.T) *tpm.Evidence {
+	t.Helper()
+	e, err := tpm.ParseEvidence([]byte(readVectors(t)["ok-nonce"].Evidence))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func changedArea(t *testing.T, area []byte, change func(*tpm2.TPMTPublic)) []byte {
+	t.Helper()
+	public, err := tpm2.Unmarshal[tpm2.TPMTPublic](area)
+	if err != nil {
+		t.Fatal(err)
+	}
+	change(public)
+	return tpm2.Marshal(*public)
+}
+
+// rsaArea makes an area one of an RSA key that nobody has.
+func rsaArea(p tpm2.TPMTPublic, bits tpm2.TPMKeyBits) tpm2.TPMTPublic {
+	p.Type = tpm2.TPMAlgRSA
+	p.Parameters = tpm2.NewTPMUPublicParms(p.Type, &tpm2.TPMSRSAParms{KeyBits: bits})
+	p.Unique = tpm2.NewTPMUPublicID(p.Type, &tpm2.TPM2BPublicKeyRSA{Buffer: bytes.Repeat([]byte{0xff}, int(bits)/8)})
+	return p
 }
