@@ -95,12 +95,12 @@ func (b bindings) check(u *sshwire.UserAuth) error {
 	return nil
 }
 
-// checkServer says whether a host key may be used: not on a connection that serves
-// a client's session. So a server to which the agent is forwarded cannot pose as
-// another.
-func (b bindings) checkServer() error {
+// checkLocal says whether a host key or a CA key may be used: not on a connection
+// that serves a client's session. So a server to which the agent is forwarded
+// can neither pose as another nor make itself certificates.
+func (b bindings) checkLocal() error {
 	if len(b) > 0 {
-		return refuse("host key on a connection of a client")
+		return refuse("host or CA key on a connection of a login")
 	}
 	return nil
 }

@@ -160,6 +160,27 @@ func TestCertificateRefusals(t *testing.T) {
 	}
 }
 
+// TestCertificateOnForwardedConnection: a server to which the agent is forwarded
+// makes itself no certificates, also when nobody would be asked.
+func TestCertificateOnForwardedConnection(t *testing.T) {
+	h := start(t, nil)
+	ca := h.key(key.Spec{Name: "ca", Usage: key.SSHCA, Unattended: true})
+	body := sshwire.MarshalCertificate(certificate(t, ca, nil))
+	client, _ := h.dialSSH()
+	if _, err := client.Sign(sshKey(t, ca), body); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Extension(extensionBind, newHost(t).bind(t, []byte("session"), true)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Sign(sshKey(t, ca), body); err == nil {
+		t.Error("signed for a server")
+	}
+	if r := h.lastRecord(); r.Outcome != outcomeRefused || r.Form != FormCertificate {
+		t.Errorf("audit %+v", r)
+	}
+}
+
 // TestCertificateFits: what a person must see of a certificate has room in a line of
 // the Assuan protocol, where a line end takes three bytes; what a key that signs
 // unattended asks its PIN for can be cut.

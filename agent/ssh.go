@@ -255,12 +255,13 @@ func (c *sshConn) describe(r *Request, m signRequest, algorithm string) error {
 	case sshwire.ShapeCertificate:
 		r.Form, r.Certificate = FormCertificate, what.Certificate
 		_, r.Digest = sha256Of(what.Certificate.Key.Marshal())
+		return c.binds.checkLocal()
 	case sshwire.ShapeHostKeyProof:
 		r.Form = FormHostKeyProof
-		return c.binds.checkServer()
+		return c.binds.checkLocal()
 	case sshwire.ShapeExchangeHash:
 		r.Form = FormExchangeHash
-		return c.binds.checkServer()
+		return c.binds.checkLocal()
 	}
 	return nil
 }
