@@ -10,6 +10,7 @@ import (
 	"github.com/sealsmith/sealsmith/internal/ocitest"
 	"github.com/sealsmith/sealsmith/internal/sshtest"
 	"github.com/sealsmith/sealsmith/internal/testenv"
+	"github.com/sealsmith/sealsmith/internal/tpmtest"
 )
 
 // TestREADME runs every command of README.md's console blocks, in their order, in
@@ -21,6 +22,12 @@ func TestREADME(t *testing.T) {
 	}
 	cosign := testenv.Need(t, testenv.Cosign)
 	w := newWorld(t)
+	maker := tpmtest.Manufacturer(t)
+	if err := maker.Provision(w.path("tpm")); err != nil {
+		t.Fatal(err)
+	}
+	w.write("roots.pem", string(maker.Root))
+	w.write("intermediates.pem", string(maker.Intermediate))
 	server := sshtest.Start(t, nil)
 	if err := os.Symlink(server.AuthorizedKeys, w.path("authorized_keys")); err != nil {
 		t.Fatal(err)
