@@ -60,7 +60,7 @@ func printTPM(out io.Writer, s tpm.Status) error {
 			{"model", s.Model},
 			{"firmware", s.Firmware},
 			{"specification", s.Specification},
-			{"pinned", pinnedText(s.Pinned)},
+			{"pinned", pinnedText(s)},
 		}},
 		{"What works", [][2]string{
 			{"keys", abilityText(s.Works.Keys)},
@@ -106,12 +106,14 @@ func deviceText(s tpm.Status) string {
 }
 
 // pinnedText says why this TPM, and no other, is trusted to be the device.
-func pinnedText(p tpm.Pinned) string {
+func pinnedText(s tpm.Status) string {
 	switch {
-	case p.EKCertificate != "":
-		return "by the EK certificate " + p.EKCertificate
-	case p.StorageName != "":
+	case s.Pinned.EKCertificate != "":
+		return "by the EK certificate " + s.Pinned.EKCertificate
+	case s.Pinned.StorageName != "" && len(s.EndorsementKeys) > 0:
 		return "at the first use; its maker can vouch for it: sealsmith tpm ek --pin"
+	case s.Pinned.StorageName != "":
+		return "at the first use"
 	}
 	return "not yet: it was not used"
 }
