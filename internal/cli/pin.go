@@ -79,14 +79,11 @@ func readPIN(fd int) (*secret.Buffer, error) {
 
 // readLine reads one line from a file descriptor into locked memory.
 func readLine(fd int, what string, limit int) (*secret.Buffer, error) {
-	if fd < 0 {
-		return nil, usageError(fmt.Errorf("%d is no file descriptor", fd))
+	f, done, err := descriptor(fd, what)
+	if err != nil {
+		return nil, err
 	}
-	f := os.Stdin
-	if fd != 0 {
-		f = os.NewFile(uintptr(fd), what)
-		defer f.Close()
-	}
+	defer done()
 	line, err := secret.Read(&lineReader{r: f}, limit)
 	if err != nil {
 		return nil, usageError(fmt.Errorf("read the %s from file descriptor %d: %w", what, fd, err))
