@@ -141,13 +141,13 @@ func (a *app) group(noun, short string, verbs ...*cobra.Command) *cobra.Command 
 // say prints a line for people; --quiet silences it.
 func (a *app) say(format string, args ...any) {
 	if !a.quiet {
-		fmt.Fprintf(a.Err, format+"\n", args...)
+		fmt.Fprintln(a.Err, printable(fmt.Sprintf(format, args...)))
 	}
 }
 
 // notice prints what a person must not miss, such as a device that protects
 // nothing.
-func (a *app) notice(text string) { fmt.Fprintf(a.Err, "sealsmith: note: %s\n", text) }
+func (a *app) notice(text string) { fmt.Fprintf(a.Err, "sealsmith: note: %s\n", printable(text)) }
 
 func (a *app) log() *slog.Logger {
 	level := slog.LevelWarn

@@ -47,11 +47,11 @@ func exitStatus(err error) int {
 // certificates that could not be fetched) are details of it.
 func (a *app) printError(err error) {
 	first, rest, _ := strings.Cut(err.Error(), "\n")
-	fmt.Fprintf(a.Err, "sealsmith: error: %s\n", first)
+	fmt.Fprintf(a.Err, "sealsmith: error: %s\n", printable(first))
 	for line := range strings.Lines(rest) {
-		fmt.Fprintf(a.Err, "sealsmith: %s\n", strings.TrimRight(line, "\n"))
+		fmt.Fprintf(a.Err, "sealsmith: %s\n", printable(strings.TrimRight(line, "\n")))
 	}
 	for _, text := range hint.Of(err) {
-		fmt.Fprintf(a.Err, "sealsmith: hint: %s\n", text)
+		fmt.Fprintf(a.Err, "sealsmith: hint: %s\n", printable(text))
 	}
 }

@@ -215,10 +215,10 @@ func (a *app) printEKs(keys []tpm.EK, anchors *bundle.Anchors) error {
 		if i > 0 {
 			fmt.Fprintln(&text)
 		}
-		fmt.Fprintf(&text, "%s (%s)\n", j.Algorithm, j.Template)
+		fmt.Fprintf(&text, "%s\n", printable(fmt.Sprintf("%s (%s)", j.Algorithm, j.Template)))
 		for _, row := range j.rows() {
 			if row[1] != "" {
-				fmt.Fprintf(&text, "  %-14s  %s\n", row[0], row[1])
+				fmt.Fprintf(&text, "  %-14s  %s\n", row[0], printable(row[1]))
 			}
 		}
 	}

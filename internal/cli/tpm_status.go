@@ -91,7 +91,7 @@ func printTPM(out io.Writer, s tpm.Status) error {
 		}
 		fmt.Fprintln(&text, part.title)
 		for _, row := range part.rows {
-			fmt.Fprintf(&text, "  %-14s  %s\n", row[0], row[1])
+			fmt.Fprintf(&text, "  %-14s  %s\n", row[0], printable(row[1]))
 		}
 	}
 	_, err := io.WriteString(out, text.String())

@@ -98,7 +98,7 @@ func (a *app) printResult(r resultJSON) error {
 	}
 	a.printChecks(r)
 	if !a.quiet {
-		fmt.Fprintf(a.Out, "verified: %s\n", r.Subject)
+		fmt.Fprintf(a.Out, "verified: %s\n", printable(r.Subject))
 	}
 	return nil
 }
@@ -108,10 +108,10 @@ func (a *app) printChecks(r resultJSON) {
 		return
 	}
 	for _, check := range r.Checks {
-		fmt.Fprintf(a.Out, "ok: %s\n", check)
+		fmt.Fprintf(a.Out, "ok: %s\n", printable(check))
 	}
 	for _, name := range r.NotChecked {
-		fmt.Fprintf(a.Out, "not checked: %s\n", name)
+		fmt.Fprintf(a.Out, "not checked: %s\n", printable(name))
 	}
 }
 
