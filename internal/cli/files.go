@@ -11,10 +11,15 @@ import (
 	"github.com/sealsmith/sealsmith/internal/atomicfile"
 )
 
+// open opens a file to read it. A pipe that nobody writes to is an empty file, not a
+// wait for ever.
+func open(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+}
+
 // readFile reads a file of at most limit bytes; a longer one is an error.
 func readFile(path string, limit int64) ([]byte, error) {
-	// A pipe that nobody writes to is an empty file, not a wait for ever.
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, err := open(path)
 	if err != nil {
 		return nil, err
 	}

@@ -111,7 +111,7 @@ func (a *app) importFile(ctx context.Context, name, path string, f keyImportFlag
 func (a *app) readKey(path string) (*secret.Buffer, error) {
 	var from io.Reader = a.In
 	if path != "-" {
-		f, err := os.Open(path)
+		f, err := open(path)
 		if err != nil {
 			return nil, err
 		}
