@@ -171,6 +171,8 @@ func (m maker) statements(p, other *prover, good *tpm.Evidence) {
 	foreign.AKPublic = other.ak.area
 	m.add("other-ak", "bad-signature", "the attestation key of another TPM", &foreign, enrolled(p.enrolment(), other.enrolment()))
 	m.add("quote", "not-a-certify", "a statement of the TPM about its PCRs", p.quoted(good), enrolled(p.enrolment()))
+	m.add("creation", "not-a-certify", "a statement of the TPM that it made the key, by TPM2_CertifyCreation", p.creation(nil), enrolled(p.enrolment()))
+	m.add("made-up", "not-a-certify", "a statement that the TPM did not make, signed by TPM2_Sign with the real attestation key, about a key in software", p.madeUp(good), enrolled(p.enrolment()))
 
 	m.add("stale-nonce", "nonce-mismatch", "made for another nonce than the verifier wants", good, func(v *vector) {
 		v.Nonce, v.Enrolments = hex.EncodeToString([]byte("wanted")), []tpm.Enrolment{p.enrolment()}

@@ -191,6 +191,16 @@ func (p *prover) evidence(k, ak loaded, nonce, certify, signature []byte) *tpm.E
 // answer has the TPM read a challenge.
 func (p *prover) answer(c *tpm.Challenge) *tpm.Answer {
 	p.t.Helper()
+	secret, err := p.activate(p.ak.auth(), c)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return &tpm.Answer{AKName: c.AKName, Secret: secret}
+}
+
+// activate runs TPM2_ActivateCredential for an attestation key.
+func (p *prover) activate(ak tpm2.AuthHandle, c *tpm.Challenge) ([]byte, error) {
+	p.t.Helper()
 	ek := p.primary(tpm2.TPMRHEndorsement, tpm2.ECCEKTemplate)
 	defer p.flush(ek)
 	s, done, err := tpm2.PolicySession(p.tpm, tpm2.TPMAlgSHA256, 16)
@@ -205,13 +215,13 @@ func (p *prover) answer(c *tpm.Challenge) *tpm.Answer {
 		p.t.Fatal(err)
 	}
 	rsp, err := tpm2.ActivateCredential{
-		ActivateHandle: p.ak.auth(), KeyHandle: tpm2.AuthHandle{Handle: ek.handle, Name: ek.name, Auth: s},
+		ActivateHandle: ak, KeyHandle: tpm2.AuthHandle{Handle: ek.handle, Name: ek.name, Auth: s},
 		CredentialBlob: tpm2.TPM2BIDObject{Buffer: c.Credential}, Secret: tpm2.TPM2BEncryptedSecret{Buffer: c.Secret},
 	}.Execute(p.tpm)
 	if err != nil {
-		p.t.Fatal(err)
+		return nil, err
 	}
-	return &tpm.Answer{AKName: c.AKName, Secret: rsp.CertInfo.Buffer}
+	return rsp.CertInfo.Buffer, nil
 }
 
 // imported makes evidence about a key that was made in software.
