@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/google/go-tpm/tpm2"
-	"github.com/google/go-tpm/tpm2/transport"
 
 	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/internal/logx"
@@ -36,6 +35,7 @@ type chip struct {
 	closing context.Context // ends every job, after its command in hand
 	cut     context.Context // ends the command in hand too
 	owner   *os.File        // the lock; nil before the first open or when shared
+	lost    error           // how the last connection ended
 	link    *link           // nil: not open, and then nothing below is set
 
 	session *session
@@ -46,8 +46,6 @@ type chip struct {
 
 	barred map[string]bool // what has a password that we do not know, see bar; outlives the link
 }
-
-var _ transport.TPM = (*chip)(nil)
 
 // loadedKey is a key in a slot of the TPM. A slot keeps the PIN that the key had
 // when it was loaded, so the private area says which one this is.
@@ -64,7 +62,7 @@ func newChip(t target, o Options, closing, cut context.Context) *chip {
 	return &chip{
 		target: t, lockDir: o.LockDir, pins: pinFile{o.DataDir, t.String()},
 		log: o.Log.With(logx.Device, t.String()), notice: o.Notice, limit: commandLimit,
-		ready: limits.TPMOpen, retry: limits.TPMRetry, closing: closing, cut: cut,
+		ready: limits.TPMOpen, retry: limits.TPMRetry, closing: closing, cut: cut, lost: net.ErrClosed,
 	}
 }
 
@@ -74,15 +72,6 @@ func (c *chip) ended() error {
 		return errClosed
 	}
 	return c.ctx.Err()
-}
-
-// commandLimit is how long a command may take.
-func commandLimit(code tpm2.TPMCC) time.Duration {
-	switch code {
-	case tpm2.TPMCCCreate, tpm2.TPMCCCreatePrimary:
-		return limits.TPMKeyGeneration
-	}
-	return limits.TPMCommand
 }
 
 // open connects, if there is no connection.
@@ -153,72 +142,6 @@ func (c *chip) prepare() error {
 			c.target, defaultDevice))
 	}
 	return nil
-}
-
-// Send implements [transport.TPM]: it sends one command, and sends the same
-// bytes again while the TPM asks for patience. That is right inside an HMAC
-// session too: the nonces have not moved. When the job in hand was given up, only
-// what it loaded is still unloaded.
-func (c *chip) Send(command []byte) ([]byte, error) {
-	if len(command) > limits.TPMFrame {
-		return nil, fmt.Errorf("command of %d bytes", len(command))
-	}
-	code := commandCode(command)
-	if err := c.ended(); err != nil && code != tpm2.TPMCCFlushContext {
-		return nil, err
-	}
-	start := time.Now()
-	for pause := time.Millisecond; ; pause = min(2*pause, limits.TPMRetryPause) {
-		if c.link == nil {
-			return nil, &lostError{false, net.ErrClosed}
-		}
-		answer, err := c.link.exchange(c.cut, command, c.limit(code))
-		if err != nil {
-			c.log.Warn("TPM connection lost", logx.Err, err)
-			return nil, c.lose(err)
-		}
-		if !wantsPatience(answerCode(answer)) || time.Since(start)+pause > c.retry {
-			return answer, nil
-		}
-		select {
-		case <-time.After(pause):
-		case <-c.ctx.Done():
-		case <-c.closing.Done():
-		}
-		if err := c.ended(); err != nil {
-			return nil, err
-		}
-	}
-}
-
-// wantsPatience says whether the TPM asks for the same command again.
-func wantsPatience(code tpm2.TPMRC) bool {
-	switch code {
-	case tpm2.TPMRCRetry, tpm2.TPMRCYielded, tpm2.TPMRCTesting, tpm2.TPMRCNVRate:
-		return true
-	}
-	return false
-}
-
-// execute runs one command. An answer that cannot be understood, or whose HMAC
-// is wrong, ends the connection: nothing that is known about the TPM is certain
-// any more. go-tpm panics on some malformed answers.
-func execute[R any](c *chip, cmd tpm2.Command[R, *R]) (rsp *R, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			rsp, err = nil, c.lose(fmt.Errorf("malformed answer from the TPM: %v", p))
-		}
-	}()
-	rsp, err = cmd.Execute(c)
-	if err == nil {
-		return rsp, nil
-	}
-	var code tpm2.TPMRC
-	var lost *lostError
-	if !errors.As(err, &code) && !errors.As(err, &lost) && !errors.Is(err, c.ended()) {
-		err = c.lose(fmt.Errorf("bad answer from the TPM: %w", err))
-	}
-	return nil, err
 }
 
 // guard runs f and makes its panic an error: no answer of a TPM, and no file, may
@@ -309,6 +232,10 @@ func (c *chip) flushLeftovers() error {
 // lose forgets a connection that cannot be used any more because of err, and
 // adds what a child that died had to say.
 func (c *chip) lose(err error) error {
+	c.lost = err
+	if lost, ok := errors.AsType[*lostError](err); ok {
+		c.lost = lost.err
+	}
 	if dropErr := c.drop(); dropErr != nil {
 		return fmt.Errorf("%w: %w", err, dropErr)
 	}
