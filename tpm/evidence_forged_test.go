@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/sha256"
+	"math"
 	"testing"
 
 	"github.com/google/go-tpm/tpm2"
@@ -101,8 +102,13 @@ func TestKeyAttributes(t *testing.T) {
 			p.Parameters = tpm2.NewTPMUPublicParms(p.Type, &tpm2.TPMSKeyedHashParms{Scheme: tpm2.TPMTKeyedHashScheme{Scheme: tpm2.TPMAlgNull}})
 			p.Unique = tpm2.NewTPMUPublicID(p.Type, &tpm2.TPM2BDigest{Buffer: make([]byte, 32)})
 		}, tpm.KeyUnfit},
-		"short RSA": {func(p *tpm2.TPMTPublic) { *p = rsaArea(*p, 1024) }, tpm.KeyUnfit},
-		"SHA-1":     {func(p *tpm2.TPMTPublic) { p.NameAlg = tpm2.TPMAlgSHA1 }, tpm.Malformed},
+		"RSA":             {func(p *tpm2.TPMTPublic) { *p = rsaArea(*p, 2048, 0) }, "ok"},
+		"short RSA":       {func(p *tpm2.TPMTPublic) { *p = rsaArea(*p, 1024, 0) }, tpm.KeyUnfit},
+		"small exponent":  {func(p *tpm2.TPMTPublic) { *p = rsaArea(*p, 2048, 3) }, tpm.KeyUnfit},
+		"even exponent":   {func(p *tpm2.TPMTPublic) { *p = rsaArea(*p, 2048, 1<<20) }, tpm.KeyUnfit},
+		"large exponent":  {func(p *tpm2.TPMTPublic) { *p = rsaArea(*p, 2048, math.MaxInt32) }, "ok"},
+		"larger exponent": {func(p *tpm2.TPMTPublic) { *p = rsaArea(*p, 2048, math.MaxUint32) }, tpm.KeyUnfit},
+		"SHA-1":           {func(p *tpm2.TPMTPublic) { p.NameAlg = tpm2.TPMAlgSHA1 }, tpm.Malformed},
 	} {
 		e := forgery.certify(t, real, changedArea(t, softwareArea(keyTemplate(key.Artifact), softwareKey(t)), c.change))
 		if _, err := tpm.VerifyAttestation(e, unboundOptions(nil)); outcome(t, err) != string(c.want) {
@@ -132,7 +138,7 @@ func TestAttestationKeyAttributes(t *testing.T) {
 		"not fixedTPM":    {func(p *tpm2.TPMTPublic) { p.ObjectAttributes.FixedTPM = false }, tpm.AKUnfit},
 		"not fixedParent": {func(p *tpm2.TPMTPublic) { p.ObjectAttributes.FixedParent = false }, tpm.AKUnfit},
 		"Name by SHA-384": {func(p *tpm2.TPMTPublic) { p.NameAlg = tpm2.TPMAlgSHA384 }, tpm.AKUnfit},
-		"RSA":             {func(p *tpm2.TPMTPublic) { *p = rsaArea(*p, 2048) }, tpm.AKUnfit},
+		"RSA":             {func(p *tpm2.TPMTPublic) { *p = rsaArea(*p, 2048, 0) }, tpm.AKUnfit},
 		"SHA-384":         {scheme(tpm2.TPMTECCScheme{Scheme: tpm2.TPMAlgECDSA, Details: sha384}), tpm.AKUnfit},
 		"no scheme":       {scheme(tpm2.TPMTECCScheme{}), tpm.AKUnfit},
 		"no point":        {func(p *tpm2.TPMTPublic) { p.Unique = tpm2.NewTPMUPublicID(tpm2.TPMAlgECC, &tpm2.TPMSECCPoint{}) }, tpm.AKUnfit},
@@ -165,9 +171,9 @@ func changedArea(t *testing.T, area []byte, change func(*tpm2.TPMTPublic)) []byt
 }
 
 // rsaArea makes an area one of an RSA key that nobody has.
-func rsaArea(p tpm2.TPMTPublic, bits tpm2.TPMKeyBits) tpm2.TPMTPublic {
+func rsaArea(p tpm2.TPMTPublic, bits tpm2.TPMKeyBits, exponent uint32) tpm2.TPMTPublic {
 	p.Type = tpm2.TPMAlgRSA
-	p.Parameters = tpm2.NewTPMUPublicParms(p.Type, &tpm2.TPMSRSAParms{KeyBits: bits})
+	p.Parameters = tpm2.NewTPMUPublicParms(p.Type, &tpm2.TPMSRSAParms{KeyBits: bits, Exponent: exponent})
 	p.Unique = tpm2.NewTPMUPublicID(p.Type, &tpm2.TPM2BPublicKeyRSA{Buffer: bytes.Repeat([]byte{0xff}, int(bits)/8)})
 	return p
 }

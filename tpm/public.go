@@ -104,8 +104,11 @@ func ecKey(id tpm2.TPMECCCurve, point *tpm2.TPMSECCPoint) (crypto.PublicKey, err
 
 func rsaKey(detail *tpm2.TPMSRSAParms, modulus []byte) (crypto.PublicKey, error) {
 	k := &rsa.PublicKey{N: new(big.Int).SetBytes(modulus), E: 65537} // 0 means the default (part 2, 12.2.3.5)
+	if detail.Exponent > math.MaxInt32 { // crypto/rsa takes no larger one
+		return nil, fmt.Errorf("RSA key with the exponent %d: %w", detail.Exponent, key.ErrUnsupported)
+	}
 	if detail.Exponent != 0 {
-		k.E = int(min(detail.Exponent, math.MaxInt32))
+		k.E = int(detail.Exponent)
 	}
 	if k.N.BitLen() != int(detail.KeyBits) || k.N.Bit(0) == 0 || k.E < 65537 || k.E&1 == 0 {
 		return nil, errors.New("modulus or exponent is not that of an RSA key")
