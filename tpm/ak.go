@@ -17,7 +17,7 @@ import (
 )
 
 // akTemplate is the public area of an attestation key. It is restricted: it signs
-// nothing but what the TPM itself says. It has no PIN and cannot be locked out,
+// no statement but the TPM's own. It has no PIN and cannot be locked out,
 // for whoever may ask the TPM may ask it.
 func akTemplate() tpm2.TPMTPublic {
 	return tpm2.TPMTPublic{

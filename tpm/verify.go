@@ -113,7 +113,7 @@ func (a *attestation) verifyAK(v *Verified, _ VerifyOptions) error {
 	if err := a.checkAK(); err != nil {
 		return err
 	}
-	v.passed("the attestation key %s is one that, in a TPM, signs only what the TPM itself states", formatName(a.akName))
+	v.passed("the attestation key %s is one that, in a TPM, signs no statement but the TPM's own", formatName(a.akName))
 	return nil
 }
 

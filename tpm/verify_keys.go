@@ -27,8 +27,9 @@ func (a *attestation) checkEKPublic() error {
 	return nil
 }
 
-// checkAK says whether the attestation key can sign nothing but what its TPM
-// states, if it is in a TPM: that it is, the binding shows.
+// checkAK says whether the attestation key, if it is in a TPM, signs no statement but
+// the TPM's own: that it is in one, the binding shows. Other text it does sign, which
+// [checkCertify] tells from a statement.
 func (a *attestation) checkAK() error {
 	attributes := a.akPublic.ObjectAttributes
 	switch {
@@ -110,7 +111,7 @@ func (a *attestation) checkKey() error {
 	case !attributes.SignEncrypt:
 		return refuse(KeyUnfit, "the key does not sign")
 	case attributes.Restricted:
-		return refuse(KeyUnfit, "the key signs only what the TPM itself states")
+		return refuse(KeyUnfit, "the key is one for statements of the TPM itself")
 	}
 	return nil
 }
