@@ -104,7 +104,8 @@ func ecKey(id tpm2.TPMECCCurve, point *tpm2.TPMSECCPoint) (crypto.PublicKey, err
 
 func rsaKey(detail *tpm2.TPMSRSAParms, modulus []byte) (crypto.PublicKey, error) {
 	k := &rsa.PublicKey{N: new(big.Int).SetBytes(modulus), E: 65537} // 0 means the default (part 2, 12.2.3.5)
-	if detail.Exponent > math.MaxInt32 { // crypto/rsa takes no larger one
+	if detail.Exponent > math.MaxInt32 {
+		// crypto/rsa takes no larger one.
 		return nil, fmt.Errorf("RSA key with the exponent %d: %w", detail.Exponent, key.ErrUnsupported)
 	}
 	if detail.Exponent != 0 {
