@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/sealsmith/sealsmith/internal/atomicfile"
 	"github.com/sealsmith/sealsmith/internal/hint"
@@ -48,15 +49,15 @@ func (f *folder) list() ([]storedKey, error) {
 	if f.seen.holds(f.dir) {
 		return f.keys, nil
 	}
-	now, err := list(f.dir)
+	now, err := list(f.dir, time.Now())
 	if err != nil {
 		return nil, fmt.Errorf("list keys: %w", err)
 	}
-	if !slices.Equal(now.files, f.seen.files) {
+	if !f.seen.settled || !slices.Equal(now.files, f.seen.files) {
 		f.keys = nil
 		for _, name := range now.keys() {
 			k := readKey(f.dir, name)
-			if !errors.Is(k.err, fs.ErrNotExist) { // deleted meanwhile
+			if !errors.Is(k.err, fs.ErrNotExist) { // deleted meanwhile, or a link to nothing
 				f.keys = append(f.keys, k)
 			}
 		}

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -17,7 +16,7 @@ import (
 // listing is what a folder was seen to hold.
 type listing struct {
 	dir     fileState
-	settled bool
+	settled bool         // the states will tell of every change
 	files   []listedFile // by name
 }
 
@@ -43,24 +42,24 @@ func stateOf(path string) fileState {
 	return fileState{nil, st.Ino, uint32(st.Mode), st.Uid, st.Size, st.Mtim.Nano(), st.Ctim.Nano()}
 }
 
-// settled says that the times of a folder will tell of every new file: they are
-// older than a tick of the file system's clock.
+// settled says that the times will tell of every change: they are older than a tick
+// of the file system's clock.
 func (s fileState) settled(now time.Time) bool {
 	return s.err == nil && now.UnixNano()-max(s.mtime, s.ctime) >= int64(limits.TPMFolderTick)
 }
 
 // list reads a folder. A missing one is an empty one.
-func list(dir string) (listing, error) {
+func list(dir string, now time.Time) (listing, error) {
 	l := listing{dir: stateOf(dir)}
-	l.settled = l.dir.settled(time.Now())
+	l.settled = l.dir.settled(now)
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return listing{}, err
 	}
 	for _, e := range entries {
 		state := stateOf(filepath.Join(dir, e.Name()))
-		if state.err == syscall.ENOENT {
-			continue // deleted meanwhile
+		if state.err == nil && !state.settled(now) {
+			l.settled = false
 		}
 		l.files = append(l.files, listedFile{e.Name(), state})
 	}

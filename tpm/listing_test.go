@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sealsmith/sealsmith/internal/limits"
+	"github.com/sealsmith/sealsmith/key"
 )
 
 // TestListingSeesEveryChange looks at a folder that has been quiet for long, where
@@ -25,6 +26,7 @@ func TestListingSeesEveryChange(t *testing.T) {
 		"mode":        func(dir, _ string) error { return os.Chmod(filepath.Join(dir, "k.tpm"), 0o644) },
 		"replaced":    func(dir, elsewhere string) error { return os.Rename(elsewhere+"/o", filepath.Join(dir, "k.tpm")) },
 		"link's end":  func(_, elsewhere string) error { return os.WriteFile(elsewhere+"/l", []byte("TEXT"), 0o600) },
+		"link mended": func(_, elsewhere string) error { return os.WriteFile(elsewhere+"/m", nil, 0o600) },
 		"link broken": func(_, elsewhere string) error { return os.Remove(elsewhere + "/l") },
 		"folder mode": func(dir, _ string) error { return os.Chmod(dir, 0o755) },
 		"folder gone": func(dir, _ string) error { return os.RemoveAll(dir) },
@@ -44,11 +46,13 @@ func TestListingSeesEveryChange(t *testing.T) {
 			write(t, filepath.Join(dir, "k.tpm"))
 			write(t, filepath.Join(elsewhere, "o"))
 			write(t, filepath.Join(elsewhere, "l"))
-			if err := os.Symlink(filepath.Join(elsewhere, "l"), filepath.Join(dir, "l.tpm")); err != nil {
-				t.Fatal(err)
+			for _, to := range []string{"l", "m"} { // there is no m yet
+				if err := os.Symlink(filepath.Join(elsewhere, to), filepath.Join(dir, to+".tpm")); err != nil {
+					t.Fatal(err)
+				}
 			}
 			time.Sleep(20 * time.Millisecond) // ticks of the clock
-			l, err := list(dir)
+			l, err := list(dir, time.Now())
 			if err != nil || l.settled {
 				t.Fatalf("a new folder: %+v, %v", l, err)
 			}
@@ -84,5 +88,55 @@ func TestListingSettles(t *testing.T) {
 	}
 	if stateOf(filepath.Join(dir, "none")).settled(time.Now()) {
 		t.Error("a missing folder is settled")
+	}
+}
+
+// TestListingSettlesWithItsFiles: a folder does not tell of a file that is written in
+// place.
+func TestListingSettlesWithItsFiles(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "k.json")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	later := time.Now().Add(limits.TPMFolderTick + time.Second)
+	for want, written := range map[bool]time.Time{true: time.Now(), false: later} {
+		if err := os.Chtimes(path, written, written); err != nil {
+			t.Fatal(err)
+		}
+		if l, err := list(dir, later); err != nil || l.settled != want {
+			t.Errorf("written at %v, settled at %v: %v, %v", written, later, l.settled, err)
+		}
+	}
+}
+
+// TestUnsettledFolderIsReadAgain: a file that was written twice in one tick of the
+// clock may look the same after the second time.
+func TestUnsettledFolderIsReadAgain(t *testing.T) {
+	f := &folder{dir: t.TempDir()}
+	write := func(name string, content []byte) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(f.dir, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	data, err := sample(t, key.P256).encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	write("k.tpm", data)
+	for _, comment := range []string{"one", "two"} {
+		write("k.pub", []byte("type blob "+comment+"\n"))
+		now, err := list(f.dir, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f.seen.files != nil {
+			f.seen.files = now.files // as a coarse clock would have it
+		}
+		keys, err := f.list()
+		if err != nil || len(keys) != 1 || keys[0].info.Comment != comment {
+			t.Errorf("%+v, %v; want the comment %q", keys, err, comment)
+		}
 	}
 }

@@ -64,8 +64,9 @@ const (
 	// TPMKeyFileDepth is how deep the elements of a key file's unknown fields may be
 	// nested: the known ones go three deep.
 	TPMKeyFileDepth = 8
-	// TPMFolderTick is how old the times of the key folder must be to tell of every
-	// later change: the coarsest clock of a file system in use counts two seconds.
+	// TPMFolderTick is how old the times of the key folder and of its files must be
+	// to tell of every later change: the coarsest clock of a file system in use
+	// counts two seconds.
 	TPMFolderTick = 3 * time.Second
 	// TPMSideFile is the largest NAME.pub and NAME.json, in bytes: an RSA-3072
 	// line with the longest comment takes 1 KiB.
