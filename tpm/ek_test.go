@@ -135,35 +135,6 @@ func (m *testCA) endorse(chip *tpmtest.TPM, index tpm2.TPMHandle, template tpm2.
 	return der
 }
 
-func writeNV(t *testing.T, chip *tpmtest.TPM, index tpm2.TPMHandle, data []byte) {
-	t.Helper()
-	_, err := tpm2.NVDefineSpace{
-		AuthHandle: tpm2.TPMRHOwner,
-		PublicInfo: tpm2.New2B(tpm2.TPMSNVPublic{
-			NVIndex: index, NameAlg: tpm2.TPMAlgSHA256, DataSize: uint16(len(data)),
-			Attributes: tpm2.TPMANV{AuthRead: true, OwnerWrite: true, OwnerRead: true, NoDA: true},
-		}),
-	}.Execute(chip)
-	if err != nil {
-		t.Fatal(err)
-	}
-	public, err := tpm2.NVReadPublic{NVIndex: index}.Execute(chip)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for offset := 0; offset < len(data); offset += 1024 {
-		_, err := tpm2.NVWrite{
-			AuthHandle: tpm2.TPMRHOwner,
-			NVIndex:    tpm2.NamedHandle{Handle: index, Name: public.NVName},
-			Data:       tpm2.TPM2BMaxNVBuffer{Buffer: data[offset:min(offset+1024, len(data))]},
-			Offset:     uint16(offset),
-		}.Execute(chip)
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
 // TestAttestWithEachEK: endorsement keys of both ranges, made by a nonce or not, and
 // not kept by the TPM, so that they are made again.
 func TestAttestWithEachEK(t *testing.T) {

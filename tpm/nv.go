@@ -43,7 +43,8 @@ func (c *chip) readIndex(index tpm2.TPMHandle, limit int) ([]byte, error) {
 	named := tpm2.NamedHandle{Handle: index, Name: rsp.NVName}
 	reader := named // with its own auth value, which is empty
 	switch {
-	case public.Attributes.AuthRead:
+	// If it is not empty after all, the TPM must not count a wrong PIN.
+	case public.Attributes.AuthRead && (public.Attributes.NoDA || !public.Attributes.OwnerRead):
 	case public.Attributes.OwnerRead:
 		reader = tpm2.NamedHandle{Handle: tpm2.TPMRHOwner, Name: tpm2.HandleName(tpm2.TPMRHOwner)}
 	default:
