@@ -74,11 +74,7 @@ func (s *signer) endorsement(ctx context.Context) (*Evidence, error) {
 // certify has the attestation key vouch for a key of ours, and completes the
 // evidence. auth is the PIN, or nil.
 func (c *chip) certify(e *Evidence, o *object, auth []byte) error {
-	err := c.attempt(auth == nil, func() error {
-		handle, err := c.load(o)
-		if err != nil {
-			return err
-		}
+	return c.withKey(o, auth, func(handle tpm2.TPMHandle) error {
 		return c.withAK(func(ak *object, akHandle tpm2.TPMHandle) error {
 			return c.session.with(auth, func() error {
 				rsp, err := execute(c, tpm2.Certify{
@@ -95,7 +91,6 @@ func (c *chip) certify(e *Evidence, o *object, auth []byte) error {
 			})
 		})
 	})
-	return c.explain(err)
 }
 
 // checkCertify sees that the answer is what was asked for. The session's HMAC says

@@ -166,11 +166,7 @@ func (p *pinChange) carryOut(ctx context.Context, old, pin []byte) error {
 // the old one. Both may be nil, for none.
 func (c *chip) changeAuth(o *object, old, auth []byte) (*object, error) {
 	changed := *o
-	err := c.attempt(old == nil, func() error {
-		handle, err := c.load(o)
-		if err != nil {
-			return err
-		}
+	err := c.withKey(o, old, func(handle tpm2.TPMHandle) error {
 		return c.withParentOf(o, func(p parent) error {
 			return c.session.with(old, func() error {
 				rsp, err := execute(c, tpm2.ObjectChangeAuth{
@@ -187,7 +183,7 @@ func (c *chip) changeAuth(o *object, old, auth []byte) (*object, error) {
 		})
 	})
 	if err != nil {
-		return nil, c.explain(err)
+		return nil, err
 	}
 	return &changed, nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-tpm/tpm2"
 
+	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/internal/keytest"
 	"github.com/sealsmith/sealsmith/internal/testenv"
 	"github.com/sealsmith/sealsmith/internal/tpmtest"
@@ -346,11 +347,39 @@ func TestKeyWithoutRecordIsForeign(t *testing.T) {
 	mustSign(t, keytest.Only(t, f.b))
 }
 
+// TestFileThatHidesThePIN: whatever a key is used for, that it has a PIN is found out
+// once, and counted once.
 func TestFileThatHidesThePIN(t *testing.T) {
-	f := newFixture(t)
-	f.chip.ExpectLockout(1)
-	create(t, f.b, "pin", key.P256, []byte("right"))
-	path := filepath.Join(f.dir, "pin.tpm")
+	for name, use := range map[string]func(*testing.T, *tpm.Backend, key.Signer) error{
+		"sign": func(t *testing.T, _ *tpm.Backend, s key.Signer) error { return sign(t.Context(), s) },
+		"change PIN": func(t *testing.T, b *tpm.Backend, _ key.Signer) error {
+			return changePIN(t.Context(), b, nil, []byte("new"))
+		},
+		"attest": func(t *testing.T, _ *tpm.Backend, s key.Signer) error { _, err := attest(t, s, nil); return err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			chip := tpmtest.StartProvisioned(t)
+			chip.ExpectLockout(1)
+			dir := filepath.Join(t.TempDir(), "keys")
+			b := backendOver(t, chip.Open(), dir, nil)
+			create(t, b, "k", key.P256, []byte("right"))
+			hidePIN(t, filepath.Join(dir, "k.tpm"))
+			s := keytest.Only(t, b)
+			err := use(t, b, s)
+			if _, isPIN := errors.AsType[*key.PINError](err); isPIN || !errors.Is(err, tpm2.TPMRCAuthFail) {
+				t.Errorf("%v; want the TPM's refusal, and no PINError for a PIN that nobody gave", err)
+			}
+			if err := use(t, b, s); err == nil || len(hint.Of(err)) == 0 {
+				t.Errorf("the second time: %v", err)
+			}
+		})
+	}
+}
+
+// hidePIN changes emptyAuth in a key file to TRUE.
+func hidePIN(t *testing.T, path string) {
+	t.Helper()
 	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -359,18 +388,6 @@ func TestFileThatHidesThePIN(t *testing.T) {
 	no, yes := []byte{0xA0, 3, 1, 1, 0}, []byte{0xA0, 3, 1, 1, 0xff}
 	block.Bytes = bytes.Replace(block.Bytes, no, yes, 1)
 	write(t, path, pem.EncodeToMemory(block))
-	for s, err := range f.b.Keys(t.Context()) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		if s.Info().Ref.Name != "pin" {
-			continue
-		}
-		err := sign(t.Context(), s)
-		if _, isPIN := errors.AsType[*key.PINError](err); isPIN || !errors.Is(err, tpm2.TPMRCAuthFail) {
-			t.Errorf("%v; want the TPM's refusal, and no PINError for a PIN that nobody gave", err)
-		}
-	}
 }
 
 func TestKeyOfAnotherTPM(t *testing.T) {

@@ -47,6 +47,31 @@ func (c *chip) load(o *object) (tpm2.TPMHandle, error) {
 	return handle, nil
 }
 
+// withKey lends a loaded key to f, which uses it with an auth value: the PIN, or nil.
+// Without a PIN f is repeated when that can help.
+func (c *chip) withKey(o *object, auth []byte, f func(tpm2.TPMHandle) error) error {
+	if auth == nil && c.barred[string(o.private)] {
+		return errHiddenPIN
+	}
+	err := c.attempt(auth == nil, func() error {
+		handle, err := c.load(o)
+		if err != nil {
+			return err
+		}
+		return f(handle)
+	})
+	if errors.Is(err, errHiddenPIN) {
+		c.bar(o.private)
+	}
+	return c.explain(err)
+}
+
+// errHiddenPIN is a key that has a PIN though its file says that it has none. That
+// is tried once: each try may count towards the dictionary lockout.
+var errHiddenPIN = hint.Wrap(errors.New("the key has a PIN though its file says that it has none"),
+	"have its maker write the file anew with emptyAuth FALSE; tpm2_encodeobject up to tpm2-tools 5.7 writes the opposite of what --key-auth says",
+	"sealsmith tries the key again when it is restarted")
+
 // loadUnder loads a key into a slot that is free.
 func (c *chip) loadUnder(p parent, o *object) (tpm2.TPMHandle, error) {
 	if o.parent != nil && string(o.parent) != string(p.name.Buffer) {

@@ -11,7 +11,6 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 
-	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/key"
 )
 
@@ -71,36 +70,15 @@ func cutDigest(alg key.Algorithm, digest []byte, h crypto.Hash) ([]byte, crypto.
 // sign makes one signature; in the steady state it is one command. auth is the
 // PIN, or nil.
 func (c *chip) sign(o *object, w order, auth []byte) (*tpm2.TPMTSignature, error) {
-	if auth == nil && c.barred[string(o.private)] {
-		return nil, errHiddenPIN
-	}
 	var signature *tpm2.TPMTSignature
-	err := c.attempt(auth == nil, func() error {
-		handle, err := c.load(o)
-		if err != nil {
-			return err
-		}
-		return c.session.with(auth, func() error {
-			if signature, err = c.signHere(handle, o, w); err != nil {
-				return c.explainAuth(err, auth)
-			}
-			return nil
+	err := c.withKey(o, auth, func(handle tpm2.TPMHandle) error {
+		return c.session.with(auth, func() (err error) {
+			signature, err = c.signHere(handle, o, w)
+			return c.explainAuth(err, auth)
 		})
 	})
-	if errors.Is(err, errHiddenPIN) {
-		c.bar(o.private)
-	}
-	if err != nil {
-		return nil, c.explain(err)
-	}
-	return signature, nil
+	return signature, err
 }
-
-// errHiddenPIN is a key that has a PIN though its file says that it has none. That
-// is tried once: each try may count towards the dictionary lockout.
-var errHiddenPIN = hint.Wrap(errors.New("the key has a PIN though its file says that it has none"),
-	"have its maker write the file anew with emptyAuth FALSE; tpm2_encodeobject up to tpm2-tools 5.7 writes the opposite of what --key-auth says",
-	"sealsmith tries the key again when it is restarted")
 
 // encodeSignature turns the TPM's signature into the form of [key.Signer].
 func encodeSignature(s *tpm2.TPMTSignature, size int) ([]byte, error) {
