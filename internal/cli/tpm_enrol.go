@@ -71,6 +71,13 @@ func (a *app) enrol(ctx context.Context, path string, f attestationFlags, challe
 	if err != nil {
 		return err
 	}
+	// Before somebody is asked to sign: he sees there which keys it is about.
+	for _, check := range j.checks() {
+		a.say("ok: %s", check)
+	}
+	for _, left := range j.NotChecked {
+		a.say("not checked: %s", left)
+	}
 	k, done, err := a.signer(ctx, keyRef, "enrolment of a TPM")
 	if err != nil {
 		return err
@@ -82,9 +89,6 @@ func (a *app) enrol(ctx context.Context, path string, f attestationFlags, challe
 	signed, err := sign.Statement(ctx, k, payload)
 	if err != nil {
 		return err
-	}
-	for _, check := range j.checks() {
-		a.say("ok: %s", check)
 	}
 	return a.writeResult(output, signed)
 }
