@@ -67,6 +67,9 @@ the exit status is still 3.`,
 // verifyAttestation verifies evidence. A result with an error is evidence that was
 // refused only because nothing binds its attestation key.
 func (a *app) verifyAttestation(path string, f attestationFlags, challenge challengeFlags, enrolment enrolmentFlags, unbound bool) (*judged, *verify.Result, error) {
+	if challenge.pending != "" && enrolment.file != "" {
+		return nil, nil, usageError(errors.New("--pending and --enrolment are two ways to show in which TPM the attestation key is; give one"))
+	}
 	binding, err := challenge.binding()
 	if err != nil {
 		return nil, nil, err
@@ -92,7 +95,8 @@ func (a *app) verifyAttestation(path string, f attestationFlags, challenge chall
 	return shown, enroller, cmp.Or(failed, err)
 }
 
-// attestedJSON is the key that evidence is about, in the --json form.
+// attestedJSON is the key that evidence is about, in the --json form. For evidence
+// that was refused it has another name there, so that nobody takes it for verified.
 type attestedJSON struct {
 	KeyID               string `json:"key_id"`
 	Fingerprint         string `json:"fingerprint"`
@@ -139,6 +143,7 @@ func (a *app) printAttested(j *judged, enroller *verify.Result, refusal error) e
 // printClaim prints the result of a verification that ended with a refusal.
 func (a *app) printClaim(r resultJSON, refusal error) error {
 	if a.json {
+		r.Attested, r.Claimed = nil, r.Attested
 		r.Reason, r.Error = string(tpm.AKNotBound), refusal.Error()
 		return a.printJSON(r)
 	}

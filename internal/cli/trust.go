@@ -49,7 +49,7 @@ func (f *trustFlags) when() (time.Time, error) {
 	}
 	at, err := time.Parse(time.RFC3339, f.at)
 	if err != nil {
-		return at, usageError(fmt.Errorf("--time: %w", err))
+		return at, usageError(fmt.Errorf("--time %.80q is not of the form 2026-11-20T08:00:00Z", f.at))
 	}
 	return at, nil
 }
@@ -141,6 +141,7 @@ type resultJSON struct {
 	NotChecked []string      `json:"not_checked,omitempty"`
 	Signers    []signerJSON  `json:"signers"`
 	Attested   *attestedJSON `json:"attested,omitempty"` // the key of evidence
+	Claimed    *attestedJSON `json:"claimed,omitempty"`  // the same of evidence that was refused
 	Reason     string        `json:"reason,omitempty"`   // of a refusal: its kind
 	Error      string        `json:"error,omitempty"`
 }
