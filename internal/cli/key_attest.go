@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -35,6 +36,9 @@ of a TPM without an EK certificate (sealsmith tpm ek). A key with a PIN asks for
 			octets, err := hex.DecodeString(nonce)
 			if err != nil {
 				return usageError(fmt.Errorf("--nonce: %w", err))
+			}
+			if cmd.Flags().Changed("nonce") && nonce == "" { // a script's mistake
+				return usageError(errors.New("--nonce is empty"))
 			}
 			ref, err := key.ParseRef(args[0])
 			if err != nil {

@@ -2,6 +2,8 @@ package cli
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -39,6 +41,9 @@ within a day, go on with sealsmith key verify-attestation or sealsmith tpm enrol
 }
 
 func (a *app) challenge(path string, f attestationFlags, output, pending string) error {
+	if err := checkPending(pending, path, output); err != nil {
+		return err
+	}
 	evidence, err := a.readEvidence(path)
 	if err != nil {
 		return err
@@ -67,4 +72,20 @@ func (a *app) challenge(path string, f attestationFlags, output, pending string)
 	}
 	a.say("not checked: in which TPM the attestation key is; the answer will show it")
 	return a.writeResult(output, data)
+}
+
+// checkPending says why the secret of a challenge cannot be kept in a file: it would
+// take the place of a device, or another file of the command that of it.
+func checkPending(pending string, others ...string) error {
+	info, err := os.Stat(pending)
+	if err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("--pending: %s is not a regular file", pending)
+	}
+	for _, other := range others {
+		same, _ := os.Stat(other) // it may be there or not
+		if filepath.Clean(other) == filepath.Clean(pending) || err == nil && os.SameFile(info, same) {
+			return usageError(fmt.Errorf("--pending: %s is another file of this command", pending))
+		}
+	}
+	return nil
 }
