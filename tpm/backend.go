@@ -112,7 +112,7 @@ func (b *Backend) Create(ctx context.Context, s key.Spec) (key.Signer, error) {
 		return nil, fmt.Errorf("key %q: %w", s.Name, key.ErrExists)
 	}
 	check := func(c *chip) error {
-		return c.attempt(true, func() error { return c.requireAlgorithm(s.Algorithm) })
+		return c.explain(c.attempt(true, func() error { return c.requireAlgorithm(s.Algorithm) }))
 	}
 	if err := b.device.run(ctx, check); err != nil {
 		return nil, fmt.Errorf("create key %q: %w", s.Name, err)

@@ -234,3 +234,17 @@ func closed(t *testing.T, b *tpm.Backend) {
 		t.Fatal(err)
 	}
 }
+
+// TestAlgorithmsOfATPMInFailureMode: a TPM that is out of order does not lack what it
+// cannot do now.
+func TestAlgorithmsOfATPMInFailureMode(t *testing.T) {
+	chip := tpmtest.Start(t)
+	b := newBackend(t, chip, nil)
+	for _, code := range []tpm2.TPMRC{tpm2.TPMRCFailure, tpm2.TPMRCInitialize} {
+		chip.Inject(tpmtest.Fault{On: tpm2.TPMCCTestParms, Kind: tpmtest.Answer, Code: code})
+		_, err := b.Create(t.Context(), key.Spec{Name: "k", Usage: key.SSH, Algorithm: key.P256})
+		if !errors.Is(err, code) || errors.Is(err, key.ErrUnsupported) || len(hint.Of(err)) == 0 {
+			t.Errorf("%v: %v, hints %q", code, err, hint.Of(err))
+		}
+	}
+}

@@ -144,8 +144,8 @@ func (c *chip) supports(alg key.Algorithm) (bool, error) {
 		kind = tpm2.TPMAlgRSA
 	}
 	_, err := execute(c, tpm2.TestParms{Parameters: tpm2.TPMTPublicParms{Type: kind, Parameters: parameters(alg)}})
-	var code tpm2.TPMRC
-	if errors.As(err, &code) && !code.IsWarning() {
+	var refused tpm2.TPMFmt1Error // about the parameter, not about the TPM's state
+	if errors.As(err, &refused) {
 		return false, nil
 	}
 	return err == nil, err
