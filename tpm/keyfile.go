@@ -61,13 +61,18 @@ func parseKeyFile(data []byte) (*keyFile, error) {
 	return k, nil
 }
 
-// encode is the inverse of parseKeyFile.
+// encode is the inverse of parseKeyFile. It fails rather than make a file that
+// parseKeyFile would not read, in place of one with longer lines, say.
 func (k *keyFile) encode() ([]byte, error) {
 	der, err := k.encodeDER()
 	if err != nil {
 		return nil, err
 	}
-	return pem.EncodeToMemory(&pem.Block{Type: pemLabel, Bytes: der}), nil
+	data := pem.EncodeToMemory(&pem.Block{Type: pemLabel, Bytes: der})
+	if len(data) > limits.TPMKeyFile {
+		return nil, fmt.Errorf("key file of more than %d bytes", limits.TPMKeyFile)
+	}
+	return data, nil
 }
 
 func parseKeyDER(der []byte) (*keyFile, error) {

@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"encoding/base64"
 	"encoding/pem"
 	"os"
 	"strings"
@@ -130,6 +131,22 @@ func TestKeyFileRoundTrip(t *testing.T) {
 		if diff := cmp.Diff(want, got, exported); diff != "" {
 			t.Errorf("%s: %s", name, diff)
 		}
+	}
+}
+
+// TestKeyFileThatWouldGrow: a file of one long line, which is just small enough to
+// be read, is not replaced by one that is not.
+func TestKeyFileThatWouldGrow(t *testing.T) {
+	k := sample(t, key.P256)
+	k.unknown = append([]byte{0x86, 0x82, 0x2e, 0xe0}, make([]byte, 0x2ee0)...)
+	text := base64.StdEncoding.EncodeToString(mustEncode(t, k))
+	line := "-----BEGIN " + pemLabel + "-----\n" + text + "\n-----END " + pemLabel + "-----\n"
+	read, err := parseKeyFile([]byte(line))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if data, err := read.encode(); err == nil {
+		t.Errorf("a file of %d bytes became one of %d", len(line), len(data))
 	}
 }
 

@@ -3,14 +3,12 @@ package tpm
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/google/go-tpm/tpm2"
 
-	"github.com/sealsmith/sealsmith/internal/atomicfile"
 	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/internal/xdg"
@@ -139,12 +137,8 @@ func (p pinFile) pinByEK(ctx context.Context, name []byte, certificate string) (
 		return pinned, err
 	}
 	all[p.device] = devicePin{formatName(name), time.Now().UTC().Truncate(time.Second), certificate}
-	data, err := json.MarshalIndent(all, "", "  ")
-	if err != nil {
+	if err := p.write(all); err != nil {
 		return nil, err
-	}
-	if err := atomicfile.Write(p.path(), append(data, '\n'), 0o600); err != nil {
-		return nil, fmt.Errorf("write TPM pins: %w", err)
 	}
 	return name, nil
 }

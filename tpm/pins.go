@@ -92,12 +92,25 @@ func (p pinFile) pin(ctx context.Context, name []byte) (pinned []byte, isNew boo
 		return pinned, false, err
 	}
 	all[p.device] = devicePin{SRKName: formatName(name), PinnedAt: time.Now().UTC().Truncate(time.Second)}
-	data, err := json.MarshalIndent(all, "", "  ")
-	if err != nil {
+	if err := p.write(all); err != nil {
 		return nil, false, err
 	}
-	if err := atomicfile.Write(p.path(), append(data, '\n'), 0o600); err != nil {
-		return nil, false, fmt.Errorf("write TPM pins: %w", err)
-	}
 	return name, true, nil
+}
+
+// write replaces the file, unless with one that read would not take: then no device
+// could be used any more. The caller holds the lock.
+func (p pinFile) write(all map[string]devicePin) error {
+	data, err := json.MarshalIndent(all, "", "  ")
+	if err == nil && len(data) >= limits.TPMPins {
+		err = hint.Wrap(fmt.Errorf("%s would have more than %d bytes", p.path(), limits.TPMPins),
+			"remove the entries of devices that you do not use any more")
+	}
+	if err == nil {
+		err = atomicfile.Write(p.path(), append(data, '\n'), 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("write TPM pins: %w", err)
+	}
+	return nil
 }
