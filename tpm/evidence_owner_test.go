@@ -173,3 +173,68 @@ func TestStatementTypes(t *testing.T) {
 		e = forgery.certify(t, real, bytes.Clone(e.KeyPublic))
 	}
 }
+
+// TestTPMDerivesNoOriginal: who knows what a key is derived from knows the key, so
+// neither may claim that it was made in the TPM.
+func TestTPMDerivesNoOriginal(t *testing.T) {
+	t.Parallel()
+	p := newProver(t, newEKCA(t), 3)
+	if _, err := p.derivationParent([]byte("known")); !errors.Is(err, tpm2.TPMRCAttributes) {
+		t.Errorf("a parent that somebody knows: %v", err)
+	}
+	parent, err := p.derivationParent(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.flush(parent)
+	area := keyTemplate(key.Artifact)
+	if k, err := p.derive(parent, area); !errors.Is(err, tpm2.TPMRCAttributes) {
+		t.Errorf("a derived key that claims to be original: %x, %v", k.name, err)
+	}
+	area.ObjectAttributes.SensitiveDataOrigin = false
+	k, err := p.derive(parent, area)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.flush(k)
+	if _, err := tpm.VerifyAttestation(p.certify(k, p.ak, nil), unboundOptions(nil)); outcome(t, err) != string(tpm.Imported) {
+		t.Errorf("a derived key: %v", err)
+	}
+}
+
+// derivationParent makes a key that others are derived from; known is its secret, nil
+// if the TPM is to draw one.
+func (p *prover) derivationParent(known []byte) (loaded, error) {
+	attributes := own
+	attributes.SensitiveDataOrigin, attributes.SignEncrypt, attributes.Restricted, attributes.Decrypt = known == nil, false, true, true
+	rsp, err := tpm2.CreatePrimary{
+		PrimaryHandle: tpm2.AuthHandle{Handle: tpm2.TPMRHOwner, Auth: tpm2.PasswordAuth(nil)},
+		InSensitive:   tpm2.TPM2BSensitiveCreate{Sensitive: &tpm2.TPMSSensitiveCreate{Data: tpm2.NewTPMUSensitiveCreate(&tpm2.TPM2BSensitiveData{Buffer: known})}},
+		InPublic: tpm2.New2B(tpm2.TPMTPublic{
+			Type: tpm2.TPMAlgKeyedHash, NameAlg: tpm2.TPMAlgSHA256, ObjectAttributes: attributes,
+			Parameters: tpm2.NewTPMUPublicParms(tpm2.TPMAlgKeyedHash, &tpm2.TPMSKeyedHashParms{Scheme: tpm2.TPMTKeyedHashScheme{
+				Scheme:  tpm2.TPMAlgXOR,
+				Details: tpm2.NewTPMUSchemeKeyedHash(tpm2.TPMAlgXOR, &tpm2.TPMSSchemeXOR{HashAlg: tpm2.TPMAlgSHA256, KDF: tpm2.TPMAlgKDF1SP800108}),
+			}}),
+			Unique: tpm2.NewTPMUPublicID(tpm2.TPMAlgKeyedHash, &tpm2.TPM2BDigest{}),
+		}),
+	}.Execute(p.tpm)
+	if err != nil {
+		return loaded{}, err
+	}
+	return loaded{rsp.ObjectHandle, rsp.OutPublic.Bytes(), rsp.Name}, nil
+}
+
+func (p *prover) derive(parent loaded, area tpm2.TPMTPublic) (loaded, error) {
+	rsp, err := tpm2.CreateLoaded{
+		ParentHandle: parent.auth(),
+		InPublic: tpm2.New2BTemplate(&tpm2.TPMTTemplate{
+			Type: area.Type, NameAlg: area.NameAlg, ObjectAttributes: area.ObjectAttributes, AuthPolicy: area.AuthPolicy,
+			Parameters: area.Parameters, Unique: tpm2.TPMSDerive{Label: tpm2.TPM2BLabel{Buffer: []byte("label")}},
+		}),
+	}.Execute(p.tpm)
+	if err != nil {
+		return loaded{}, err
+	}
+	return loaded{rsp.ObjectHandle, rsp.OutPublic.Bytes(), rsp.Name}, nil
+}
