@@ -102,10 +102,10 @@ func NewChallenge(e *Evidence, now time.Time) (*Challenge, *Pending, error) {
 // ParseChallenge reads a challenge. Its error is a [*Refusal] as [Malformed].
 func ParseChallenge(data []byte) (*Challenge, error) {
 	var j challengeJSON
-	err := parseDocument(data, limits.Challenge, &j)
+	err := parseDocument(data, limits.Challenge, challengeFormat, &j)
 	c := &Challenge{j.EKCertificateSHA256, j.AKName, j.Credential, j.Secret}
 	if err == nil {
-		err = cmp.Or(isFormat(j.Format, challengeFormat), c.check())
+		err = c.check()
 	}
 	if err != nil {
 		return nil, refuse(Malformed, "challenge: %w", err)
@@ -131,10 +131,10 @@ func (c *Challenge) check() error {
 // ParseAnswer reads an answer. Its error is a [*Refusal] as [Malformed].
 func ParseAnswer(data []byte) (*Answer, error) {
 	var j answerJSON
-	err := parseDocument(data, limits.Challenge, &j)
+	err := parseDocument(data, limits.Challenge, answerFormat, &j)
 	a := &Answer{j.AKName, j.Secret}
 	if err == nil {
-		err = cmp.Or(isFormat(j.Format, answerFormat), a.check())
+		err = a.check()
 	}
 	if err != nil {
 		return nil, refuse(Malformed, "answer: %w", err)
@@ -161,10 +161,10 @@ func (a *Answer) check() error {
 // [Malformed].
 func ParsePending(data []byte) (*Pending, error) {
 	var j pendingJSON
-	err := parseDocument(data, limits.Challenge, &j)
+	err := parseDocument(data, limits.Challenge, pendingFormat, &j)
 	p := &Pending{j.EKCertificateSHA256, j.AKName, j.SecretSHA256, j.Created}
 	if err == nil {
-		err = cmp.Or(isFormat(j.Format, pendingFormat), p.check())
+		err = p.check()
 	}
 	if err != nil {
 		return nil, refuse(Malformed, "pending challenge: %w", err)
@@ -185,13 +185,6 @@ func (p *Pending) check() error {
 		return errors.New("no time, or not in UTC")
 	}
 	return cmp.Or(isSHA256(p.EKCertificateSHA256), isName(p.AKName), isSHA256(p.SecretSHA256))
-}
-
-func isFormat(got, want string) error {
-	if got != want {
-		return fmt.Errorf("format %.80q, want %q", got, want)
-	}
-	return nil
 }
 
 func isName(text string) error {

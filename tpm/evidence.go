@@ -50,15 +50,15 @@ type tpm2JSON struct {
 // at. Its error is a [*Refusal] as [Malformed].
 func ParseEvidence(data []byte) (*Evidence, error) {
 	var j evidenceJSON
-	if err := parseDocument(data, limits.Evidence, &j); err != nil {
+	if err := parseDocument(data, limits.Evidence, evidenceFormat, &j); err != nil {
 		return nil, refuse(Malformed, "evidence: %w", err)
 	}
 	e := &Evidence{
 		j.Nonce, j.TPM2.EKCertificate, j.TPM2.EKIntermediates, j.TPM2.EKPublic,
 		j.TPM2.AKPublic, j.TPM2.KeyPublic, j.TPM2.Certify, j.TPM2.Signature,
 	}
-	if j.Format != evidenceFormat || j.Kind != evidenceKind {
-		return nil, refuse(Malformed, "evidence of format %.80q and kind %.80q, want %q and %q", j.Format, j.Kind, evidenceFormat, evidenceKind)
+	if j.Kind != evidenceKind {
+		return nil, refuse(Malformed, "evidence of kind %.80q, want %q", j.Kind, evidenceKind)
 	}
 	if j.Nonce == nil {
 		return nil, refuse(Malformed, "evidence: the nonce is null")
@@ -107,12 +107,22 @@ func (e *Evidence) check() error {
 // white space each has one form, the one that encodeDocument writes, so comparing
 // finds whatever two readers could understand differently: unknown, repeated,
 // missing and oddly spelt members, null, other base64, text behind the object.
-func parseDocument[T any](data []byte, most int, into *T) error {
+// The format is looked at first, for people swap these files.
+func parseDocument[T any](data []byte, most int, format string, into *T) error {
 	if len(data) > most {
 		return fmt.Errorf("longer than %d bytes", most)
 	}
 	if err := json.Unmarshal(data, into); err != nil {
 		return fmt.Errorf("%.200q", err.Error())
+	}
+	var head struct {
+		Format string `json:"format"`
+	}
+	if err := json.Unmarshal(data, &head); err != nil {
+		return fmt.Errorf("%.200q", err.Error())
+	}
+	if head.Format != format {
+		return fmt.Errorf("the format is %.80q, want %q", head.Format, format)
 	}
 	var given bytes.Buffer
 	if err := json.Compact(&given, data); err != nil {

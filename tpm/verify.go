@@ -138,6 +138,9 @@ func (a *attestation) verifyNonce(v *Verified, o VerifyOptions) error {
 		return nil
 	}
 	if !bytes.Equal(signed, o.Nonce) {
+		if len(signed) == 0 {
+			return refuse(NonceMismatch, "made for no nonce, wanted is %x: the evidence may be old", o.Nonce)
+		}
 		return refuse(NonceMismatch, "made for the nonce %x, wanted is %x: the evidence is old, or for somebody else", signed, o.Nonce)
 	}
 	v.passed("the statement was made for the nonce %x", o.Nonce)

@@ -36,7 +36,8 @@ func (f *caBundle) anchors() (*bundle.Anchors, error) {
 	}
 	anchors, err := bundle.ParseAnchors(files...)
 	if err != nil {
-		return nil, fmt.Errorf("--ca-bundle: %w", err)
+		return nil, hint.Wrap(fmt.Errorf("--ca-bundle: %w", err),
+			"give certificates of TPM CAs in PEM, roots among them: --ca-bundle roots.pem,intermediates.pem")
 	}
 	return anchors, nil
 }

@@ -73,7 +73,8 @@ func (f *attestationFlags) judge(e *tpm.Evidence, at time.Time, binding tpm.Bind
 func adviseCA(err error) error {
 	var refused *bundle.EKError
 	if errors.As(err, &refused) && refused.Reason == bundle.IssuerMissing {
-		return hint.Wrap(err, "give the intermediates too: --ca-bundle roots.pem,intermediates.pem")
+		return hint.Wrap(err, "give the intermediates too: --ca-bundle roots.pem,intermediates.pem",
+			"if they were given, the CA bundle has no CA of this TPM's maker")
 	}
 	return err
 }
@@ -163,7 +164,7 @@ func (f *enrolmentFlags) read(e *tpm.Evidence) ([]tpm.Enrolment, *verify.Result,
 	}
 	result, err := verifier.Statement(data, provenance.EnrolmentType, e.EKCertificateSHA256())
 	if err != nil {
-		return nil, nil, fmt.Errorf("enrolment %s: %w", f.file, ofEnrolment(err))
+		return nil, nil, fmt.Errorf("enrolment %s: %w", f.file, adviseNamespace(ofEnrolment(err)))
 	}
 	enrolment, err := provenance.ParseEnrolment(result.Statement)
 	if err != nil {
@@ -178,6 +179,15 @@ func ofEnrolment(err error) error {
 	var refusal *verify.Refusal
 	if errors.As(err, &refusal) && refusal.Reason == verify.OtherContent {
 		return &tpm.Refusal{Reason: tpm.EnrolmentMismatch, Err: refusal.Err}
+	}
+	return err
+}
+
+// adviseNamespace tells which namespace enrolments have.
+func adviseNamespace(err error) error {
+	var refusal *verify.Refusal
+	if errors.As(err, &refusal) && refusal.Reason == verify.WrongNamespace {
+		return hint.Wrap(err, "the line of an enroller needs namespaces=\""+enrolmentNamespace+"\" in the allowed signers file, or no namespaces")
 	}
 	return err
 }

@@ -120,7 +120,7 @@ func (a *app) pinDevice(ctx context.Context, client *agent.Client, keys []tpm.EK
 		a.say("ok: the TPM with the EK certificate %s is the one that is used", k.SHA256)
 		return nil
 	}
-	return &tpm.Refusal{Reason: tpm.EKUntrusted, Err: fmt.Errorf("under the CA bundle %s: %w", anchors.Digest(), refused)}
+	return adviseCA(&tpm.Refusal{Reason: tpm.EKUntrusted, Err: fmt.Errorf("under the CA bundle %s: %w", anchors.Digest(), refused)})
 }
 
 // verifyEK verifies a certificate that the TPM holds, with the issuers that it
@@ -232,7 +232,7 @@ func (j ekJSON) rows() [][2]string {
 		valid = j.NotBefore.Format(time.DateOnly) + " to " + j.NotAfter.Format(time.DateOnly)
 	}
 	rows := [][2]string{
-		{"NV index", fmt.Sprintf("%#x", j.Index)},
+		{"NV index", fmt.Sprintf("0x%08x", j.Index)},
 		{"problem", j.Problem},
 		{"manufacturer", j.Manufacturer},
 		{"model", j.Model},
