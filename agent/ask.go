@@ -54,7 +54,7 @@ func (p *PINs) ask(ctx context.Context, r key.AuthRequest, use func(secret []byt
 	}
 	title := "Enter the PIN of the key %s."
 	if ctx.Value(changing{}) != nil {
-		title = "Enter the PIN that the key %s has now: it is to be changed."
+		title = "Enter the PIN that the key %s has now, to change or remove it."
 	}
 	q := request.question(fmt.Sprintf(title, r.Key.Ref))
 	var refused refusedPINs

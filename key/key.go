@@ -195,10 +195,10 @@ type PINChange struct {
 // [ErrUsage].
 func (c PINChange) Validate(in Info) error {
 	switch {
-	case c.Old != nil && !in.Policy.PIN:
-		return fmt.Errorf("old PIN of a key without one: %w", ErrUsage)
 	case c.New == nil && !in.Policy.PIN:
 		return fmt.Errorf("the key has no PIN to remove: %w", ErrUsage)
+	case c.Old != nil && !in.Policy.PIN:
+		return hint.Wrap(fmt.Errorf("the key has no PIN, and one was given: %w", ErrUsage), "give only the new PIN")
 	case c.New != nil && in.Usage == SSHHost:
 		return errHostPIN
 	case c.New != nil && in.Policy.Uncounted && !c.GuessableUnsafe:

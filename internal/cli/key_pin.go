@@ -89,7 +89,7 @@ func (a *app) changePIN(ctx context.Context, ref key.Ref, change key.PINChange, 
 	// Without an agent the server in this process asks, which knows more.
 	if terminal := a.terminal(); terminal != nil && !a.alone {
 		if asksOld {
-			change.Old = askPIN(terminal, fmt.Sprintf("Enter the PIN that the key %s has now: it is to be changed.", in.Ref))
+			change.Old = askPIN(terminal, fmt.Sprintf("Enter the PIN that the key %s has now, to change or remove it.", in.Ref))
 		}
 		if asksNew {
 			change.New = newPIN(terminal, fmt.Sprintf("Choose the new PIN of the key %s.", in.Ref))

@@ -69,7 +69,9 @@ func (p Prompt) text(claims, quotations int) string {
 		fmt.Fprintf(&b, "%s\n\n", p.Error)
 	}
 	b.WriteString(p.Title)
-	b.WriteByte('\n')
+	if len(p.Facts) > 0 {
+		b.WriteByte('\n')
+	}
 	for _, l := range p.Facts {
 		value := exact(l.Value)
 		if l.Quoted {

@@ -28,6 +28,16 @@ Comment: "` + strings.Repeat("ä", 15) + `"...`
 }
 
 // TestFit: claims make room first, then quotations; facts never do.
+// TestTextWithoutFacts: what asks ends where the answer begins.
+func TestTextWithoutFacts(t *testing.T) {
+	if got := (Prompt{Title: "PIN?"}).text(1, 1); got != "PIN?" {
+		t.Errorf("a title alone: %q", got)
+	}
+	if got := (Prompt{Title: "PIN?", Claims: []Line{{Label: "For", Value: "x"}}}).text(9, 9); got != "PIN?\n\nThe program says:\nFor: \"x\"" {
+		t.Errorf("without facts: %q", got)
+	}
+}
+
 func TestFit(t *testing.T) {
 	long := strings.Repeat("x", limits.ClaimText)
 	q := Prompt{Title: "Sign?", Facts: []Line{{"Digest", long, false}, {"Name", long, true}}, Claims: []Line{{"Subject", long, true}}}
