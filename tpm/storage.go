@@ -72,7 +72,7 @@ func ParseStorage(data []byte) (*ecdsa.PublicKey, error) {
 	}
 	public, isEC := parsed.(*ecdsa.PublicKey)
 	if !isEC {
-		return bad(fmt.Errorf("key of type %T, want ECDSA P-256", parsed))
+		return bad(errors.New("not an ECDSA key on P-256"))
 	}
 	if _, err := storageArea(public); err != nil {
 		return bad(err)

@@ -220,7 +220,7 @@ func sensitiveArea(private crypto.Signer, pin []byte) ([]byte, error) {
 // else is the template's.
 func storageArea(public *ecdsa.PublicKey) (*tpm2.TPMTPublic, error) {
 	if public == nil || public.Curve != elliptic.P256() {
-		return nil, hint.Wrap(fmt.Errorf("storage key is not of the curve P-256: %w", key.ErrUsage), parentHint)
+		return nil, hint.Wrap(fmt.Errorf("the storage key is not an ECDSA key on P-256: %w", key.ErrUsage), parentHint)
 	}
 	point, err := newPoint(public)
 	if err != nil {
