@@ -3,6 +3,7 @@ package tpm
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/google/go-tpm/tpm2"
@@ -88,7 +89,8 @@ func commandLimit(code tpm2.TPMCC) time.Duration {
 
 // execute runs one command. An answer that cannot be understood, or whose HMAC
 // is wrong, ends the connection: nothing that is known about the TPM is certain
-// any more. go-tpm panics on some malformed answers.
+// any more. go-tpm panics on some malformed answers, and takes one without parameters
+// for one in which they are zero.
 func execute[R any](c *chip, cmd tpm2.Command[R, *R]) (rsp *R, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -97,6 +99,9 @@ func execute[R any](c *chip, cmd tpm2.Command[R, *R]) (rsp *R, err error) {
 	}()
 	rsp, err = cmd.Execute(c)
 	if err == nil {
+		if v := reflect.ValueOf(rsp).Elem(); v.NumField() > 0 && v.IsZero() {
+			return nil, c.lose(errors.New("malformed answer from the TPM: it is empty"))
+		}
 		return rsp, nil
 	}
 	var code tpm2.TPMRC

@@ -214,6 +214,23 @@ func TestMalformedAnswers(t *testing.T) {
 	}
 }
 
+// TestEmptyAnswers: each question of status, answered by a success that says nothing.
+func TestEmptyAnswers(t *testing.T) {
+	chip := tpmtest.StartProvisioned(t)
+	d := chip.Open()
+	for skip := 0; ; skip++ {
+		chip.Inject(tpmtest.Fault{On: tpm2.TPMCCGetCapability, Skip: skip, Kind: tpmtest.Change,
+			Edit: func([]byte) []byte { return []byte{0x80, 0x01, 0, 0, 0, 10, 0, 0, 0, 0} }})
+		_, err := d.Status(t.Context())
+		switch {
+		case err == nil && skip > 5:
+			return // there are no more
+		case err == nil || !strings.Contains(err.Error(), "malformed answer from the TPM"):
+			t.Fatalf("after %d questions: %v", skip, err)
+		}
+	}
+}
+
 func TestDoGivesTheTPM(t *testing.T) {
 	d := tpmtest.Start(t).Open()
 	err := d.Do(t.Context(), func(tpm transport.TPM) error {
