@@ -27,6 +27,7 @@ type chip struct {
 	pins    pinFile
 	log     *slog.Logger
 	notice  func(string)
+	start   func() (net.Conn, func() error, error) // swtpm
 	limit   func(tpm2.TPMCC) time.Duration
 	ready   time.Duration // in which open must be done
 	retry   time.Duration // for which a command is sent again
@@ -59,9 +60,13 @@ type loadedKey struct {
 func (k loadedKey) is(o *object) bool { return k.name == o.name && bytes.Equal(k.private, o.private) }
 
 func newChip(t target, o Options, closing, cut context.Context) *chip {
+	log := o.Log.With(logx.Device, t.String())
+	if o.StartSWTPM == nil {
+		o.StartSWTPM = func() (net.Conn, func() error, error) { return findSWTPM(t.path, log).Start() }
+	}
 	return &chip{
 		target: t, lockDir: o.LockDir, pins: pinFile{o.DataDir, t.String()},
-		log: o.Log.With(logx.Device, t.String()), notice: o.Notice, limit: commandLimit,
+		log: log, notice: o.Notice, start: o.StartSWTPM, limit: commandLimit,
 		ready: limits.TPMOpen, retry: limits.TPMRetry, closing: closing, cut: cut, lost: net.ErrClosed,
 	}
 }
@@ -86,7 +91,7 @@ func (c *chip) open() error {
 		}
 		c.owner = owner
 	}
-	l, err := c.target.open(c.log)
+	l, err := c.target.open(c.start)
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -32,6 +33,9 @@ type Options struct {
 	// Notice gets what a person must be told: a software TPM, a first use. nil
 	// means that the log gets it, as a warning.
 	Notice func(string)
+	// StartSWTPM starts the software TPM of a device string swtpm:DIR, as
+	// [SWTPM.Start] does; nil: a child of this process.
+	StartSWTPM func() (conn net.Conn, ended func() error, err error)
 }
 
 // Device is a TPM. It is safe for concurrent use; commands are sent one after

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"os/exec"
 	"syscall"
@@ -21,22 +22,54 @@ import (
 // swtpmNotice is said each time that a software TPM is opened.
 const swtpmNotice = "software TPM in %s: it protects NOTHING; whoever reads that folder has the keys"
 
-// startSWTPM starts swtpm as a child on one end of a socket pair, with its state
-// in dir. The child ends when our end is closed, also when we are killed.
-func startSWTPM(dir string, log *slog.Logger) (*link, error) {
-	path, err := exec.LookPath("swtpm")
-	if err != nil {
-		return nil, hint.Wrap(err, "install the package swtpm")
-	}
-	if err := xdg.Private(dir); err != nil {
-		return nil, fmt.Errorf("state folder of swtpm: %w", err)
-	}
-	ours, theirs, err := sockets.Pair()
+// SWTPM starts the software TPM of one folder, with the program that was on PATH when
+// it was made.
+type SWTPM struct {
+	dir, program string
+	missing      error // why there is no program
+	log          *slog.Logger
+}
+
+// NewSWTPM finds swtpm for a device string of the form swtpm:DIR. It is no error yet
+// if there is none. A nil log discards.
+func NewSWTPM(device string, log *slog.Logger) (*SWTPM, error) {
+	t, err := parseTarget(device)
 	if err != nil {
 		return nil, err
 	}
+	if t.kind != swtpmChild {
+		return nil, fmt.Errorf("%s is no software TPM: %w", t, key.ErrUsage)
+	}
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return findSWTPM(t.path, log), nil
+}
+
+func findSWTPM(dir string, log *slog.Logger) *SWTPM {
+	s := &SWTPM{dir: dir, log: log}
+	s.program, s.missing = exec.LookPath("swtpm")
+	s.missing = hint.Wrap(s.missing, "install the package swtpm")
+	return s
+}
+
+// Start starts swtpm as a child on one end of a socket pair; conn is the other. The
+// child ends when conn is closed, also when we are killed. Who closed conn calls
+// ended, which waits for that and kills a child that stays; its error wraps
+// [key.ErrBusy] if another swtpm has the folder.
+func (s *SWTPM) Start() (conn net.Conn, ended func() error, err error) {
+	if s.missing != nil {
+		return nil, nil, s.missing
+	}
+	if err := xdg.Private(s.dir); err != nil {
+		return nil, nil, fmt.Errorf("state folder of swtpm: %w", err)
+	}
+	ours, theirs, err := sockets.Pair()
+	if err != nil {
+		return nil, nil, err
+	}
 	defer theirs.Close() // the child has its own, or it would never see our end close
-	cmd := exec.Command(path, "socket", "--tpm2", "--tpmstate", "dir="+dir,
+	cmd := exec.Command(s.program, "socket", "--tpm2", "--tpmstate", "dir="+s.dir,
 		"--fd", "3", "--flags", "not-need-init,startup-clear", "--terminate")
 	cmd.ExtraFiles = []*os.File{theirs}
 	stderr := &head{}
@@ -45,10 +78,10 @@ func startSWTPM(dir string, log *slog.Logger) (*link, error) {
 	// child in order.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
-		return nil, errors.Join(err, ours.Close())
+		return nil, nil, errors.Join(err, ours.Close())
 	}
-	log.Debug("swtpm started", "pid", cmd.Process.Pid, logx.Path, dir)
-	return &link{conn: ours, after: func() error { return reap(cmd, stderr, log) }}, nil
+	s.log.Debug("swtpm started", "pid", cmd.Process.Pid, logx.Path, s.dir)
+	return ours, func() error { return reap(cmd, stderr, s.log) }, nil
 }
 
 // reap waits for a child whose connection is closed, and kills it if it stays.

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
+	"net"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -63,7 +63,7 @@ func parseTarget(s string) (target, error) {
 	} else if path, found := strings.CutPrefix(s, "unix:"); found {
 		t = target{unixSocket, path}
 	} else if !filepath.IsAbs(s) {
-		return bad("neither an absolute path nor swtpm: nor unix:")
+		return bad("neither an absolute path nor swtpm:DIR nor unix:PATH")
 	}
 	if t.path == "" {
 		return bad("no path")
@@ -105,13 +105,15 @@ func (t target) slots() int {
 	return 2
 }
 
-// open connects. Its errors wrap [key.ErrNoDevice] or [key.ErrBusy].
-func (t target) open(log *slog.Logger) (*link, error) {
+// open connects, to a software TPM by start. Its errors wrap [key.ErrNoDevice] or
+// [key.ErrBusy].
+func (t target) open(start func() (net.Conn, func() error, error)) (*link, error) {
 	var l *link
 	var err error
 	switch t.kind {
 	case swtpmChild:
-		l, err = startSWTPM(t.path, log)
+		l = &link{}
+		l.conn, l.after, err = start()
 	case unixSocket:
 		l, err = dialUnix(t.path)
 	default:
