@@ -1,11 +1,15 @@
 package tpm
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/key"
 )
@@ -137,6 +141,20 @@ func TestUnsettledFolderIsReadAgain(t *testing.T) {
 		keys, err := f.list()
 		if err != nil || len(keys) != 1 || keys[0].info.Comment != comment {
 			t.Errorf("%+v, %v; want the comment %q", keys, err, comment)
+		}
+	}
+}
+
+// TestNamesOfNoKeys: what somebody put into the key folder is told by its whole path,
+// and is no wrong usage.
+func TestNamesOfNoKeys(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"", "UPPER", "a b", "esc\x1b[31m"} {
+		k := readKey(dir, name)
+		if !errors.Is(k.err, errNoName) || errors.Is(k.err, key.ErrUsage) || !slices.ContainsFunc(hint.Of(k.err), func(advice string) bool {
+			return strings.Contains(advice, dir+"/"+name+".tpm")
+		}) {
+			t.Errorf("%q: %v, hints %q", name, k.err, hint.Of(k.err))
 		}
 	}
 }

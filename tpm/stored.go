@@ -41,18 +41,25 @@ type storedKey struct {
 func readKey(dir, name string) storedKey {
 	k := storedKey{info: key.Info{Ref: key.Ref{Backend: backendName, Name: name}}}
 	k.mark = stateOf(filepath.Join(dir, name+keySuffix)) // before it is read
-	if err := k.read(filepath.Join(dir, name)); err != nil {
-		k.err = &key.KeyError{Ref: k.info.Ref, Err: hint.Wrap(
-			fmt.Errorf("key file %.80q: %w", name+keySuffix, err),
-			"restore it from a backup, or remove "+filepath.Join(dir, name)+".tpm, .pub and .json")}
+	base := dir + string(filepath.Separator) + name      // Join would lose an empty name
+	if err := k.read(base); err != nil {
+		advice := "restore it from a backup, or remove " + base + ".tpm, .pub and .json"
+		if errors.Is(err, errNoName) {
+			advice = "give " + base + ".tpm, .pub and .json another name, or remove them"
+		}
+		k.err = &key.KeyError{Ref: k.info.Ref, Err: hint.Wrap(fmt.Errorf("key file %.80q: %w", name+keySuffix, err), advice)}
 	}
 	return k
 }
 
+// errNoName is what is wrong with a key file that somebody else named. That is no
+// wrong usage by whoever lists the folder.
+var errNoName = errors.New("the name is no key name")
+
 // read fills in k from the files whose paths begin with base.
 func (k *storedKey) read(base string) error {
 	if !key.ValidName(k.info.Ref.Name) {
-		return fmt.Errorf("the name is no key name: %w", key.ErrUsage)
+		return errNoName
 	}
 	data, err := readOwn(base+keySuffix, limits.TPMKeyFile)
 	if err != nil {
