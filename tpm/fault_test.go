@@ -109,20 +109,68 @@ func TestHandlesThatAreGone(t *testing.T) {
 			chip := tpmtest.Start(t)
 			s := create(t, newBackend(t, chip, lend(t, "right")), "k", key.P256, []byte("right"))
 			mustSign(t, s)
-			rsp, err := tpm2.GetCapability{Capability: tpm2.TPMCapHandles, Property: first, PropertyCount: 9}.Execute(chip)
-			if err != nil {
-				t.Fatal(err)
-			}
-			list, err := rsp.CapabilityData.Data.Handles()
-			if err != nil || len(list.Handle) != 1 {
-				t.Fatalf("handles %v, %v", list, err)
-			}
-			if _, err := (tpm2.FlushContext{FlushHandle: list.Handle[0]}).Execute(chip); err != nil {
+			if _, err := (tpm2.FlushContext{FlushHandle: onlyHandle(t, chip, first)}).Execute(chip); err != nil {
 				t.Fatal(err)
 			}
 			mustSign(t, s)
 		})
 	}
+}
+
+// TestHandleOfSomebodyElse: somebody unloaded our key, and his own has its handle now.
+// Nothing is wrong with the PIN.
+func TestHandleOfSomebodyElse(t *testing.T) {
+	for name, pin := range map[string][]byte{"no PIN": nil, "PIN": []byte("right")} {
+		t.Run(name, func(t *testing.T) {
+			chip := tpmtest.Start(t)
+			s := create(t, newBackend(t, chip, lend(t, "right")), "k", key.P256, pin)
+			mustSign(t, s)
+			ours := onlyHandle(t, chip, 0x80000000)
+			if _, err := (tpm2.FlushContext{FlushHandle: ours}).Execute(chip); err != nil {
+				t.Fatal(err)
+			}
+			primary := tpm2.CreatePrimary{
+				PrimaryHandle: tpm2.AuthHandle{Handle: tpm2.TPMRHOwner, Auth: tpm2.PasswordAuth(nil)},
+				InPublic:      tpm2.New2B(tpm.StorageTemplate()),
+			}
+			var his []tpm2.TPMHandle
+			for len(his) == 0 || his[len(his)-1] != ours {
+				rsp, err := primary.Execute(chip)
+				if err != nil {
+					t.Fatal(err)
+				}
+				his = append(his, rsp.ObjectHandle)
+			}
+			if len(his) > 1 { // one slot is left to us, and one for the parent
+				if _, err := (tpm2.FlushContext{FlushHandle: his[0]}).Execute(chip); err != nil {
+					t.Fatal(err)
+				}
+			}
+			chip.Commands()
+			mustSign(t, s)
+			mustSign(t, s)
+			if got := chip.Commands(); tpmtest.Count(got, tpm2.TPMCCSign) != 3 {
+				t.Errorf("commands %v; want one refused signature and two others", got)
+			}
+			if _, err := (tpm2.FlushContext{FlushHandle: ours}).Execute(chip); err != nil {
+				t.Errorf("his object: %v", err)
+			}
+		})
+	}
+}
+
+// onlyHandle is the one loaded object, or session, of the TPM.
+func onlyHandle(t *testing.T, chip *tpmtest.TPM, first uint32) tpm2.TPMHandle {
+	t.Helper()
+	rsp, err := tpm2.GetCapability{Capability: tpm2.TPMCapHandles, Property: first, PropertyCount: 9}.Execute(chip)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := rsp.CapabilityData.Data.Handles()
+	if err != nil || len(list.Handle) != 1 {
+		t.Fatalf("handles %v, %v", list, err)
+	}
+	return list.Handle[0]
 }
 
 func TestFullTPM(t *testing.T) {

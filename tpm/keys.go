@@ -48,7 +48,8 @@ func (c *chip) load(o *object) (tpm2.TPMHandle, error) {
 }
 
 // withKey lends a loaded key to f, which uses it with an auth value: the PIN, or nil.
-// Without a PIN f is repeated when that can help.
+// Without a PIN f is repeated when that can help; with one only if it was not this
+// key that refused.
 func (c *chip) withKey(o *object, auth []byte, f func(tpm2.TPMHandle) error) error {
 	if auth == nil && c.barred[string(o.private)] {
 		return errHiddenPIN
@@ -58,12 +59,39 @@ func (c *chip) withKey(o *object, auth []byte, f func(tpm2.TPMHandle) error) err
 		if err != nil {
 			return err
 		}
+		if err = f(handle); err == nil || !c.displaced(o, handle, err) {
+			return err
+		}
+		c.keys = slices.DeleteFunc(c.keys, func(k loadedKey) bool { return k.is(o) })
+		if handle, err = c.load(o); err != nil {
+			return err
+		}
 		return f(handle)
 	})
 	if errors.Is(err, errHiddenPIN) {
 		c.bar(o.private)
 	}
 	return c.explain(err)
+}
+
+// displaced says whether the TPM refused because another object is in the key's slot:
+// without a resource manager, somebody can unload ours and load his, with the same
+// handle. That costs a command, but only after a refusal.
+func (c *chip) displaced(o *object, handle tpm2.TPMHandle, refusal error) bool {
+	var code tpm2.TPMRC
+	if !errors.As(refusal, &code) || code.IsWarning() {
+		return false
+	}
+	rsp, err := execute(c, tpm2.ReadPublic{ObjectHandle: handle})
+	if err != nil {
+		return false
+	}
+	public, err := parsePublic(rsp.OutPublic.Bytes())
+	if err != nil {
+		return false
+	}
+	name, err := tpm2.ObjectName(public)
+	return err == nil && string(name.Buffer) != o.name
 }
 
 // errHiddenPIN is a key that has a PIN though its file says that it has none. That
