@@ -81,9 +81,9 @@ func (c *chip) loadParent() (parent, error) {
 	})
 	if err != nil {
 		if errors.Is(err, tpm2.TPMRCBadAuth) || errors.Is(err, tpm2.TPMRCAuthFail) {
-			err = hint.Wrap(err, "the TPM's owner hierarchy has a password; without it, sealsmith needs a TPM that it has used before and whose storage primary is at 0x81000001")
+			err = hint.Wrap(err, "the TPM's owner hierarchy has a password; without it, sealsmith needs a TPM that it has used before and whose storage key is at 0x81000001")
 		}
-		return parent{}, fmt.Errorf("create storage primary: %w", err)
+		return parent{}, fmt.Errorf("create storage key: %w", err)
 	}
 	p, err := newParent(rsp.ObjectHandle, rsp.OutPublic)
 	if err == nil && !matches(&p.public, storageTemplate()) {
@@ -91,7 +91,7 @@ func (c *chip) loadParent() (parent, error) {
 	}
 	if err != nil {
 		c.flush(rsp.ObjectHandle)
-		return parent{}, fmt.Errorf("storage primary: %w", err)
+		return parent{}, fmt.Errorf("storage key: %w", err)
 	}
 	return p, nil
 }
@@ -122,13 +122,13 @@ func (c *chip) checkParent(p parent) error {
 		return err
 	}
 	if !bytes.Equal(pinned, p.name.Buffer) {
-		return hint.Wrap(fmt.Errorf("TPM %s is not the one seen before: its storage primary is %x, pinned is %x: %w",
+		return hint.Wrap(fmt.Errorf("TPM %s is not the one seen before: its storage key is %x, pinned is %x: %w",
 			c.target, p.name.Buffer, pinned, key.ErrForeign),
 			"either something poses as your TPM, or the TPM was cleared or replaced",
 			"if it was on purpose, remove the device from "+c.pins.path()+"; keys made before are lost")
 	}
 	if isNew {
-		c.notice(fmt.Sprintf("first use of TPM %s: its storage primary %x is remembered, and from now on no other is trusted",
+		c.notice(fmt.Sprintf("first use of TPM %s: its storage key %x is remembered, and from now on no other is trusted",
 			c.target, p.name.Buffer))
 	}
 	c.primary = p.name.Buffer

@@ -52,7 +52,7 @@ func (r parentRef) String() string {
 	}[r.handle]
 	switch {
 	case r == parentRef{}:
-		return "the storage primary"
+		return "the storage key"
 	case r.isPersistent():
 		return fmt.Sprintf("parent %#x", uint32(r.handle))
 	case r.rsa:

@@ -62,11 +62,11 @@ func (c *chip) pinByEK(certificate string) error {
 		return err
 	}
 	if !bytes.Equal(pinned, name) {
-		return hint.Wrap(fmt.Errorf("its storage primary is %x, pinned is %x: %w", name, pinned, key.ErrForeign),
+		return hint.Wrap(fmt.Errorf("its storage key is %x, pinned is %x: %w", name, pinned, key.ErrForeign),
 			"either something posed as your TPM when it was first used, or the TPM was cleared or replaced",
 			"change the PINs that were used meanwhile; then remove the device from "+c.pins.path()+" and pin it again")
 	}
-	c.notice(fmt.Sprintf("TPM %s: its storage primary %x is pinned by the EK certificate %s", c.target, name, certificate))
+	c.notice(fmt.Sprintf("TPM %s: its storage key %x is pinned by the EK certificate %s", c.target, name, certificate))
 	return nil
 }
 
@@ -79,11 +79,11 @@ func (c *chip) provenPrimary(s *session) ([]byte, error) {
 		InPublic:      tpm2.New2B(storageTemplate()),
 	})
 	if errors.Is(err, tpm2.TPMRCBadAuth) || errors.Is(err, tpm2.TPMRCAuthFail) {
-		return nil, hint.Wrap(fmt.Errorf("create storage primary: %w: %w", err, key.ErrForeign),
+		return nil, hint.Wrap(fmt.Errorf("create storage key: %w: %w", err, key.ErrForeign),
 			"either the TPM's owner hierarchy has a password, or something poses as your TPM")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("create storage primary: %w", err)
+		return nil, fmt.Errorf("create storage key: %w", err)
 	}
 	p, err := newParent(rsp.ObjectHandle, rsp.OutPublic)
 	if err == nil && !matches(&p.public, storageTemplate()) {
@@ -93,7 +93,7 @@ func (c *chip) provenPrimary(s *session) ([]byte, error) {
 		err = lost
 	}
 	if err != nil {
-		return nil, fmt.Errorf("storage primary: %w", err)
+		return nil, fmt.Errorf("storage key: %w", err)
 	}
 	return p.name.Buffer, nil
 }
