@@ -40,6 +40,9 @@ func Remove(path string) error {
 func write(path string, data []byte, perm fs.FileMode, name func(temp, path string) error) (err error) {
 	dir := filepath.Dir(path)
 	f, err := os.CreateTemp(dir, ".tmp-"+filepath.Base(path)+"-*")
+	if pathErr := (*fs.PathError)(nil); errors.As(err, &pathErr) {
+		return &fs.PathError{Op: "write", Path: path, Err: pathErr.Err} // the name that the caller knows
+	}
 	if err != nil {
 		return err
 	}

@@ -70,3 +70,13 @@ func wantOnly(t *testing.T, dir, name string) {
 		t.Fatalf("folder holds %v, %v; want only %q", entries, err, name)
 	}
 }
+
+// TestMissingFolder: the error names the file that was wanted, not ours beside it.
+func TestMissingFolder(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "none", "f")
+	err := Write(path, nil, 0o600)
+	var pathErr *fs.PathError
+	if !errors.As(err, &pathErr) || pathErr.Path != path || !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%v", err)
+	}
+}

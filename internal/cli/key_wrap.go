@@ -68,11 +68,12 @@ func (a *app) wrapKey(ctx context.Context, spec key.Spec, f wrapFlags) error {
 		if err := writeOutput(f.pubkey, line); err != nil {
 			return err
 		}
-	} else {
-		a.say("%s", line[:len(line)-1])
 	}
 	if err := a.writeWrapped(f.output, file); err != nil {
 		return err
+	}
+	if f.pubkey == "" {
+		a.say("%s", line[:len(line)-1])
 	}
 	a.say("only the TPM with the storage key %s can use it", name)
 	a.say("there, run: sealsmith key import %s %s", spec.Name, cmp.Or(f.output, "FILE"))
@@ -103,7 +104,7 @@ func isFile(path string) bool {
 }
 
 func outputExists(path string) error {
-	return hint.Wrap(fmt.Errorf("write %s: %w", path, key.ErrExists), "name another file: a wrapped key is not overwritten")
+	return hint.Wrap(fmt.Errorf("write %s: %w", path, fs.ErrExist), "name another file: a wrapped key is not overwritten")
 }
 
 // localPIN says where the PIN of a key comes from that is wrapped in this process:
