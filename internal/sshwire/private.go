@@ -71,7 +71,8 @@ func privateBlock(data []byte) (*pem.Block, error) {
 		found = block
 	}
 	if found == nil {
-		return nil, errors.New("the file has no private key in PEM")
+		return nil, hint.Wrap(errors.New("the file has no private key in PEM"),
+			"give the private key, not its public half or certificate; openssl turns DER into PEM: openssl pkey -inform DER -in FILE | sealsmith key import NAME - --usage USAGE")
 	}
 	return found, nil
 }
