@@ -54,8 +54,8 @@ func checkJSON(data []byte) error {
 		if t, err = d.Token(); err != nil {
 			return err
 		}
-		if _, nested := t.(json.Delim); nested {
-			return fmt.Errorf("value of %q is an object or an array", name)
+		if _, nested := t.(json.Delim); nested || t == nil { // null would leave the field as it was
+			return fmt.Errorf("value of %q is an object, an array or null", name)
 		}
 	}
 	if _, err := d.Token(); err != nil {
