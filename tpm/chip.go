@@ -199,6 +199,7 @@ func (c *chip) flushAll() {
 	if c.session != nil {
 		c.flush(c.session.handle)
 	}
+	c.session.forget()
 	c.keys, c.saved, c.session = nil, nil, nil
 }
 
@@ -250,6 +251,7 @@ func (c *chip) lose(err error) error {
 // drop closes the connection and forgets everything that lived in it.
 func (c *chip) drop() error {
 	l := c.link
+	c.session.forget()
 	c.link, c.session, c.keys, c.saved, c.primary, c.hashes = nil, nil, nil, nil, nil, nil
 	if l == nil {
 		return nil

@@ -1,6 +1,7 @@
 package tpm
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -28,6 +29,22 @@ func (u unused) Read([]byte) (int, error)    { u.t.Error("read"); return 0, erro
 func (u unused) Write([]byte) (int, error)   { u.t.Error("write"); return 0, errors.New("write") }
 func (u unused) Close() error                { u.t.Error("closed"); return nil }
 func (u unused) SetDeadline(time.Time) error { return nil }
+
+// TestSessionsAreForgotten: the secret of a session ends with it.
+func TestSessionsAreForgotten(t *testing.T) {
+	for name, end := range map[string]func(*chip){
+		"flushed": (*chip).flushAll,
+		"lost":    func(c *chip) { c.lose(errors.New("lost")) },
+	} {
+		c := newChip(target{}, Options{Log: slog.New(slog.DiscardHandler)}, context.Background(), context.Background())
+		secret := []byte("of the session")
+		c.ctx, c.session = context.Background(), &session{key: secret}
+		end(c)
+		if !bytes.Equal(secret, make([]byte, len(secret))) || c.session != nil {
+			t.Errorf("%s: %q is left", name, secret)
+		}
+	}
+}
 
 // TestCancelledWhileClosing: a command that was not sent does not end the
 // connection, whatever the reason has become since. What is loaded could not be

@@ -78,6 +78,14 @@ func startSession(c *chip, p parent) (*session, error) {
 	return s, nil
 }
 
+// forget clears the session's secret, with which PINs that were set could be read out
+// of a recording of the bus. A nil session has none.
+func (s *session) forget() {
+	if s != nil {
+		clear(s.key)
+	}
+}
+
 // with lends an auth value to the session for the commands that f runs.
 func (s *session) with(auth []byte, f func() error) error {
 	s.auth = bytes.TrimRight(auth, "\x00")
