@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/google/go-tpm/tpm2"
 
+	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/key"
 	"github.com/sealsmith/sealsmith/tpm"
 )
@@ -171,6 +173,25 @@ func TestStatementTypes(t *testing.T) {
 			t.Errorf("type %#x: %v", uint16(what), err)
 		}
 		e = forgery.certify(t, real, bytes.Clone(e.KeyPublic))
+	}
+}
+
+// TestRefusalsAdvise: honest people who come with the wrong file learn what to do.
+func TestRefusalsAdvise(t *testing.T) {
+	vectors, ek := readVectors(t), readRoots(t)
+	for name, want := range map[string]string{
+		"stale-nonce":         "key attest KEY --nonce 77616e746564",
+		"unbound":             "tpm challenge",
+		"challenge-other-tpm": "tpm challenge",
+		"challenge-other-ak":  "make new evidence",
+		"challenge-late":      "make another",
+		"wrong-answer":        "belongs to one challenge",
+		"forged-enrolled":     "enrolled again",
+	} {
+		_, err := vectors[name].verify(t, ek)
+		if outcome(t, err) != vectors[name].Expect || !strings.Contains(strings.Join(hint.Of(err), "\n"), want) {
+			t.Errorf("%s: %v, hints %q", name, err, hint.Of(err))
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/key"
 )
@@ -138,10 +139,11 @@ func (a *attestation) verifyNonce(v *Verified, o VerifyOptions) error {
 		return nil
 	}
 	if !bytes.Equal(signed, o.Nonce) {
+		err := refuse(NonceMismatch, "made for the nonce %x, wanted is %x: the evidence is old, or for somebody else", signed, o.Nonce)
 		if len(signed) == 0 {
-			return refuse(NonceMismatch, "made for no nonce, wanted is %x: the evidence may be old", o.Nonce)
+			err = refuse(NonceMismatch, "made for no nonce, wanted is %x: the evidence may be old", o.Nonce)
 		}
-		return refuse(NonceMismatch, "made for the nonce %x, wanted is %x: the evidence is old, or for somebody else", signed, o.Nonce)
+		return hint.Wrap(err, fmt.Sprintf("ask for new evidence: sealsmith key attest KEY --nonce %x", o.Nonce))
 	}
 	v.passed("the statement was made for the nonce %x", o.Nonce)
 	return nil

@@ -78,9 +78,11 @@ func (a *attestation) verifyBinding(v *Verified, o VerifyOptions) error {
 func (a *attestation) verifyAnswer(v *Verified, p *Pending, answer *Answer, at time.Time) error {
 	switch age := at.Sub(p.Created); {
 	case p.EKCertificateSHA256 != v.EKCertificateSHA256:
-		return refuse(ChallengeMismatch, "the challenge is for the TPM with EK certificate %.64s, the evidence has %s", p.EKCertificateSHA256, v.EKCertificateSHA256)
+		return hint.Wrap(refuse(ChallengeMismatch, "the challenge is for the TPM with EK certificate %.64s, the evidence has %s", p.EKCertificateSHA256, v.EKCertificateSHA256),
+			"challenge the TPM of this evidence: sealsmith tpm challenge")
 	case p.AKName != formatName(a.akName) || answer.AKName != p.AKName:
-		return refuse(ChallengeMismatch, "the challenge is for the attestation key %.68s, its answer for %.68s, the evidence by %x", p.AKName, answer.AKName, a.akName)
+		return hint.Wrap(refuse(ChallengeMismatch, "the challenge is for the attestation key %.68s, its answer for %.68s, the evidence by %x", p.AKName, answer.AKName, a.akName),
+			"a TPM that was cleared has another attestation key; make new evidence and challenge it")
 	case age < 0:
 		return refuse(ChallengeExpired, "the challenge was made later, at %s", p.Created.Format(time.RFC3339))
 	case age > limits.ChallengeAge:
@@ -105,5 +107,6 @@ func (a *attestation) verifyEnrolments(v *Verified, enrolments []Enrolment) erro
 			return nil
 		}
 	}
-	return refuse(EnrolmentMismatch, "no enrolment is of the attestation key %x together with the EK certificate %s", a.akName, v.EKCertificateSHA256)
+	return hint.Wrap(refuse(EnrolmentMismatch, "no enrolment is of the attestation key %x together with the EK certificate %s", a.akName, v.EKCertificateSHA256),
+		"a TPM that was cleared has another attestation key, and must be enrolled again: sealsmith tpm enrol")
 }

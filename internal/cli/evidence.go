@@ -178,7 +178,7 @@ func (f *enrolmentFlags) read(e *tpm.Evidence) ([]tpm.Enrolment, *verify.Result,
 func ofEnrolment(err error) error {
 	var refusal *verify.Refusal
 	if errors.As(err, &refusal) && refusal.Reason == verify.OtherContent {
-		return &tpm.Refusal{Reason: tpm.EnrolmentMismatch, Err: refusal.Err}
+		return &tpm.Refusal{Reason: tpm.EnrolmentMismatch, Err: fmt.Errorf("of the TPM with another EK certificate: %w", refusal.Err)}
 	}
 	return err
 }
