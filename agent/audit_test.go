@@ -131,7 +131,7 @@ func TestTornRecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	lines := strings.Split(string(data), "\n")
-	for i, want := range []string{`"first"`, `{"time":"2`, `"second"`, `"third"`, ""} {
+	for i, want := range []string{`"first"`, `{"seq":2,"`, `"second"`, `"third"`, ""} {
 		if len(lines) != 5 || !strings.Contains(lines[i], want) || (i == 1) != (len(lines[i]) == 10) {
 			t.Fatalf("the log is %q", lines)
 		}

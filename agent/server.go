@@ -231,7 +231,7 @@ func (s *Server) settle(j signing, err error) error {
 	r := newRecord("sign", j.Socket, j.Peer)
 	r.end(err)
 	r.Key, r.Ref, r.Form, r.Namespace, r.Digest = j.Key.ID, j.Key.Ref.String(), j.Form, j.Namespace, j.Digest
-	r.SHA256 = hex.EncodeToString(j.sum)
+	r.SHA256, r.Certificate = hex.EncodeToString(j.sum), newCertificateRecord(j.Certificate)
 	err = errors.Join(err, s.config.Audit.write(r))
 	log := s.config.Log.With(logx.Ref, r.Ref, logx.Purpose, r.Form, logx.Peer, j.Peer.PID)
 	if err != nil {

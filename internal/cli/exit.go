@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/sealsmith/sealsmith/agent"
 	"github.com/sealsmith/sealsmith/bundle"
 	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/key"
@@ -30,7 +31,7 @@ func exitStatus(err error) int {
 	switch {
 	case err == nil:
 		return 0
-	case errors.Is(err, verify.ErrRefused), errors.Is(err, tpm.ErrRefused):
+	case errors.Is(err, verify.ErrRefused), errors.Is(err, tpm.ErrRefused), errors.Is(err, agent.ErrAuditBroken):
 		return exitRefused
 	case errors.Is(err, key.ErrDenied), errors.Is(err, context.Canceled), errors.As(err, &wrongPIN):
 		return exitDenied

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 
 	"github.com/sealsmith/sealsmith/agent"
 	"github.com/sealsmith/sealsmith/internal/config"
@@ -67,10 +66,11 @@ func New(o Options) (*Daemon, error) {
 	if err := xdg.Private(xdg.State()); err != nil {
 		return nil, fmt.Errorf("state folder: %w", err)
 	}
-	audit, err := agent.OpenAuditLog(filepath.Join(xdg.State(), "audit.jsonl"))
+	audit, err := agent.OpenAuditLog(xdg.AuditLog())
 	if err != nil {
 		return nil, err
 	}
+	audit.Mirror()
 	device, err := tpm.NewDevice(tpm.Options{
 		Device: name, LockDir: xdg.Runtime(), DataDir: xdg.Data(), Log: o.Log, Notice: o.Notice,
 	})

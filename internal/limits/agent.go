@@ -105,6 +105,32 @@ const (
 // most cards forgive.
 const PINPrompts = 3
 
+// The audit log.
+const (
+	// AuditFile is how long the file gets before a new one is begun: some 40,000
+	// records, which a check reads in a second.
+	AuditFile = 16 << 20
+	// AuditFiles is how many full files are kept: months of one person's work.
+	AuditFiles = 4
+	// AuditTail is how far back the last record is looked for, and the longest
+	// line: ten times the longest of ours.
+	AuditTail = 256 << 10
+	// AuditPrincipals is how much of a certificate's principals is recorded:
+	// more than a person was shown.
+	AuditPrincipals = 4 << 10
+	// AuditLock is how long a record waits for other processes to write theirs,
+	// which takes microseconds unless one of them is stopped, and AuditRetry how
+	// long to wait before looking again.
+	AuditLock  = 5 * time.Second
+	AuditRetry = time.Millisecond
+	// AuditQueue is how many records may wait for the system's log: a burst of
+	// signatures.
+	AuditQueue = 1024
+	// AuditFlush is how long the system's log may take for a record, or, at the
+	// end, for all that wait.
+	AuditFlush = time.Second
+)
+
 // Sizes around prompts.
 const (
 	// Prompts is how many may be on the screen at once, for as many keys: what

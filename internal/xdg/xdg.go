@@ -31,6 +31,9 @@ func Certs() string { return filepath.Join(Data(), "certs") }
 // State holds what a machine remembers: the audit log, highest versions seen.
 func State() string { return filepath.Join(xdg.StateHome, app) }
 
+// AuditLog is the agent's log of what it was asked to do.
+func AuditLog() string { return filepath.Join(State(), "audit.jsonl") }
+
 // Runtime is the folder of the sockets and locks: $XDG_RUNTIME_DIR/sealsmith,
 // else /run/user/UID/sealsmith if /run/user/UID exists, else a folder of
 // [State]. It is never in a temporary folder, where another user could be there
