@@ -51,9 +51,8 @@ type chip struct {
 // loadedKey is a key in a slot of the TPM. A slot keeps the PIN that the key had
 // when it was loaded, so the private area says which one this is.
 type loadedKey struct {
-	name    string // its Name: what HMACs are computed over
-	private []byte // of the object
-	handle  tpm2.TPMHandle
+	*object
+	handle tpm2.TPMHandle
 }
 
 // is says whether this is the object, with its PIN of now.

@@ -1,7 +1,6 @@
 package tpm
 
 import (
-	"bytes"
 	"slices"
 
 	"github.com/google/go-tpm/tpm2"
@@ -36,7 +35,7 @@ func (c *chip) makeRoom() {
 // save has a loaded key wrapped, if it was not before. Without that it takes longer
 // to load, and no more.
 func (c *chip) save(k loadedKey) {
-	if slices.ContainsFunc(c.saved, func(s savedKey) bool { return s.name == k.name && bytes.Equal(s.private, k.private) }) {
+	if slices.ContainsFunc(c.saved, func(s savedKey) bool { return s.is(k.object) }) {
 		return
 	}
 	rsp, err := execute(c, tpm2.ContextSave{SaveHandle: k.handle})
@@ -60,7 +59,7 @@ func (c *chip) restore(o *object) (h tpm2.TPMHandle, found bool, err error) {
 	switch {
 	case err == nil:
 		return rsp.LoadedHandle, true, nil
-	case c.link == nil || isFull(err):
+	case c.link == nil || c.ended() != nil || isFull(err):
 		return 0, false, err
 	}
 	c.log.Debug("saved key cannot be loaded", logx.Err, err)

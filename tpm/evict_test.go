@@ -1,6 +1,7 @@
 package tpm_test
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -67,6 +68,24 @@ func TestSavedKeyThatIsNotTaken(t *testing.T) {
 				t.Errorf("commands %v", got)
 			}
 		})
+	}
+}
+
+// TestCancelledBeforeASavedKey: saved keys stay good for those who come later.
+func TestCancelledBeforeASavedKey(t *testing.T) {
+	chip := tpmtest.Start(t)
+	keys := inTurn(t, chip)
+	ctx, cancel := context.WithCancel(t.Context())
+	whole := func(answer []byte) []byte { return answer }
+	chip.Inject(tpmtest.Fault{On: tpm2.TPMCCFlushContext, Kind: tpmtest.Change, Edit: whole, Then: cancel})
+	if err := sign(ctx, keys[0]); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	for _, k := range keys {
+		mustSign(t, k)
+	}
+	if got := chip.Commands(); tpmtest.Count(got, tpm2.TPMCCLoad) != 0 {
+		t.Errorf("commands %v", got)
 	}
 }
 

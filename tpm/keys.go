@@ -13,7 +13,7 @@ import (
 
 // object is a key that a TPM can load. It never changes.
 type object struct {
-	name    string // its Name, computed from the public area
+	name    string // its Name, computed from the public area: what HMACs are over
 	public  []byte // TPMT_PUBLIC
 	private []byte // content of TPM2B_PRIVATE
 	under   parentRef
@@ -43,7 +43,7 @@ func (c *chip) load(o *object) (tpm2.TPMHandle, error) {
 	if err != nil {
 		return 0, fmt.Errorf("load key: %w", err)
 	}
-	c.keys = append(c.keys, loadedKey{o.name, o.private, handle})
+	c.keys = append(c.keys, loadedKey{o, handle})
 	return handle, nil
 }
 

@@ -64,7 +64,7 @@ func (s *signer) SignContext(ctx context.Context, digest []byte, opts crypto.Sig
 	return s.encode(answer, digest, opts)
 }
 
-// encode makes the answer's form, outside the device's goroutine.
+// encode makes the answer's form, when the TPM is free again.
 func (s *signer) encode(answer *tpm2.TPMTSignature, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
 	size := 0
 	if k, isRSA := s.key.info.Public.(*rsa.PublicKey); isRSA {
