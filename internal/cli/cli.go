@@ -96,7 +96,7 @@ cancelled by the user; 5 device missing, busy or locked out.`,
 	flags.StringVar(&a.tpm, "tpm", "", "TPM `DEVICE`: a path, swtpm:DIR or unix:PATH (default $SEALSMITH_TPM, the configuration, /dev/tpmrm0)")
 	flags.BoolVar(&a.direct, "direct", false, "use the device from this process, never through an agent")
 	flags.BoolVar(&a.json, "json", false, "print JSON, where something is shown or verified")
-	flags.BoolVar(&a.quiet, "quiet", false, "print no progress and no passed checks; notes and errors stay")
+	flags.BoolVar(&a.quiet, "quiet", false, "print no progress, warnings or passed checks; notes and errors stay")
 	flags.BoolVar(&a.verbose, "verbose", false, "say what is done")
 	flags.BoolVar(&a.noPrompt, "no-prompt", false, "never ask a person; fail instead")
 	root.AddCommand(
