@@ -44,8 +44,8 @@ func (f *attestationFlags) judge(e *tpm.Evidence, at time.Time, binding tpm.Bind
 	var nonce []byte
 	if f.command.Flags().Changed("nonce") { // an empty one is a script's mistake
 		var err error
-		if nonce, err = hex.DecodeString(f.nonce); err != nil {
-			return nil, usageError(fmt.Errorf("--nonce: %w", err))
+		if nonce, err = parseNonce(f.nonce); err != nil {
+			return nil, err
 		}
 	}
 	anchors, err := f.ca.anchors()
@@ -67,6 +67,15 @@ func (f *attestationFlags) judge(e *tpm.Evidence, at time.Time, binding tpm.Bind
 	}
 	j.NotChecked = append(j.NotChecked, "whether a maker revoked a certificate")
 	return j, nil
+}
+
+// parseNonce reads a --nonce.
+func parseNonce(text string) ([]byte, error) {
+	nonce, err := hex.DecodeString(text)
+	if err != nil {
+		return nil, usageError(fmt.Errorf("--nonce %.80q is not hexadecimal, two digits a byte", text))
+	}
+	return nonce, nil
 }
 
 // adviseCA tells what an EK certificate without its issuer often means.

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 
@@ -33,9 +32,9 @@ of a TPM without an EK certificate (sealsmith tpm ek). A key with a PIN asks for
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: completeKeys,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			octets, err := hex.DecodeString(nonce)
+			octets, err := parseNonce(nonce)
 			if err != nil {
-				return usageError(fmt.Errorf("--nonce: %w", err))
+				return err
 			}
 			if cmd.Flags().Changed("nonce") && nonce == "" { // a script's mistake
 				return usageError(errors.New("--nonce is empty"))

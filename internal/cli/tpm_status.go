@@ -18,7 +18,8 @@ func (a *app) tpmStatus() *cobra.Command {
 		Short: "show what the TPM is, and what works with it",
 		Long: `Status asks the TPM, through the agent if one runs, what it is, which keys it can make,
 how much room it has, how many wrong PINs it counted, and what sealsmith can do with it.
-It makes nothing in the TPM. Without the device the exit status is 5.
+It makes nothing in the TPM, and so does not find out whether it is the one that was
+pinned: whatever uses a key does. Without the device the exit status is 5.
 
   sealsmith tpm status
   sealsmith tpm status --json | jq .lockout.tries_left`,
