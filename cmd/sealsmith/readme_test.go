@@ -44,7 +44,7 @@ func TestREADME(t *testing.T) {
 		"registry.example", ocitest.Registry(t, true),
 		"sealsmith bundle build", "sealsmith bundle build --catalog ca/roots.yaml --catalog ca/intermediates.yaml --store ca/certs --offline",
 		"cosign verify", cosign+" verify",
-		"sealsmith-agent -D &", "sealsmith-agent -D & trap \"kill $!\" EXIT; until [ -S "+w.sshSocket()+" ]; do sleep 0.02; done",
+		"eval $(sealsmith-agent)", "eval $(sealsmith-agent); trap 'kill $SSH_AGENT_PID' EXIT",
 	)
 	commands := consoleCommands(t, filepath.Join(testenv.Root(), "README.md"))
 	var script strings.Builder

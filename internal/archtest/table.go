@@ -51,6 +51,7 @@ var doors = map[string][]string{
 	"github.com/klauspost/compress":                     {"oci"},
 	"github.com/cenkalti/backoff/v5":                    {"bundle", "oci"},
 	"github.com/schollz/progressbar/v3":                 {"internal/cli"},
+	"github.com/coreos/go-systemd/v22":                  {"internal/daemon"},
 	"golang.org/x/term":                                 {"internal/prompt", "internal/cli"},
 	"github.com/secure-systems-lab/go-securesystemslib": {}, // a test oracle
 }
@@ -67,6 +68,7 @@ var forbidden = map[string][]string{
 // path that brought it in.
 var daemonModules = []string{
 	"github.com/adrg/xdg",
+	"github.com/coreos/go-systemd/v22",
 	"github.com/google/go-tpm",
 	"go.yaml.in/yaml/v3",
 	"golang.org/x/crypto",

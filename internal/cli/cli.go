@@ -92,7 +92,7 @@ cancelled by the user; 5 device missing, busy or locked out.`,
 	}
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.config, "config", "", "configuration `FILE` (default $XDG_CONFIG_HOME/sealsmith/config.yaml)")
-	flags.StringVar(&a.socket, "socket", "", "control socket `PATH` of the agent (default $SEALSMITH_SOCKET, else in the runtime folder)")
+	flags.StringVar(&a.socket, "socket", "", "control socket `PATH` of the agent (default $SEALSMITH_SOCKET, else beside $SSH_AUTH_SOCK, else in the runtime folder)")
 	flags.StringVar(&a.tpm, "tpm", "", "TPM `DEVICE`: a path, swtpm:DIR or unix:PATH (default $SEALSMITH_TPM, the configuration, /dev/tpmrm0)")
 	flags.BoolVar(&a.direct, "direct", false, "use the device from this process, never through an agent")
 	flags.BoolVar(&a.json, "json", false, "print JSON, where something is shown or verified")

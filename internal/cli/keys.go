@@ -24,6 +24,13 @@ func (a *app) controlSocket() (path string, named bool) {
 			return path, true
 		}
 	}
+	// An agent that a shell started for itself has both sockets in one folder.
+	if ssh := os.Getenv("SSH_AUTH_SOCK"); filepath.Base(ssh) == "ssh.sock" {
+		beside := filepath.Join(filepath.Dir(ssh), "control.sock")
+		if _, err := os.Lstat(beside); err == nil {
+			return beside, false
+		}
+	}
 	return filepath.Join(xdg.Runtime(), "control.sock"), false
 }
 

@@ -40,6 +40,7 @@ type Daemon struct {
 	ring   *key.Ring
 	device *tpm.Device
 	audit  *agent.AuditLog
+	places *places // nil without sockets
 }
 
 // New makes the agent, and hardens this process, which holds PINs from now on.
@@ -123,7 +124,11 @@ func (d *Daemon) Client() *agent.Client { return agent.InProcess(d.server) }
 // Close stops the agent: prompts are withdrawn, the command in hand is finished
 // until ctx ends, secrets are wiped, the device is left as it was found.
 func (d *Daemon) Close(ctx context.Context) error {
-	return errors.Join(d.server.Shutdown(ctx), d.ring.Close(), d.audit.Close())
+	err := d.server.Shutdown(ctx)
+	if d.places != nil {
+		err = errors.Join(err, d.places.close())
+	}
+	return errors.Join(err, d.ring.Close(), d.audit.Close())
 }
 
 // Device is the canonical device string that a command line means, or "" if it

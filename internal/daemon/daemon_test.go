@@ -36,38 +36,6 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func TestParseFlags(t *testing.T) {
-	for _, c := range []struct{ args, err string }{
-		{"-D", ""},
-		{"-d", ""},
-		{"-V", ""},
-		{"-D -a /x/s --control /x/c --tpm swtpm:/x --config /x/c.yaml --log-format json", ""},
-		{"", "foreground only"},
-		{"-k", "not defined: -k"},
-		{"-D command", `unexpected argument "command"`},
-		{"-h", "help requested"},
-	} {
-		var stderr bytes.Buffer
-		f, err := parseFlags(strings.Fields(c.args), &stderr)
-		if (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
-			t.Errorf("%q: %+v, %v; want %q", c.args, f, err, c.err)
-		}
-		if help := strings.Contains(stderr.String(), "path of the ssh-agent socket"); help != (c.args == "-h") {
-			t.Errorf("%q: printed %q", c.args, stderr.String())
-		}
-	}
-}
-
-// TestShellQuote has a shell read what we print.
-func TestShellQuote(t *testing.T) {
-	for _, path := range []string{"/run/user/1000/s", "/a b/s", `/a"b/s`, `/a\b/s`, "/a$HOME/s", "/a`id`/s", "/a'b;c/s"} {
-		out, err := exec.Command("sh", "-c", "SSH_AUTH_SOCK="+shellQuote(path)+"; export SSH_AUTH_SOCK;\nprintf %s \"$SSH_AUTH_SOCK\"").Output()
-		if err != nil || string(out) != path {
-			t.Errorf("%q is read as %q, %v", path, out, err)
-		}
-	}
-}
-
 // fakePrompter answers with an error or the PIN "1234".
 type fakePrompter struct {
 	err   error
@@ -283,27 +251,4 @@ func exitCode(err error) int {
 		return exit.ExitCode()
 	}
 	return -1
-}
-
-func TestBadStart(t *testing.T) {
-	h := newHome(t)
-	open := t.TempDir() // ours, and readable by all
-	if err := os.Chmod(open, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range []struct{ args, want string }{
-		{"", "start it with: sealsmith-agent -D"},
-		{"-D --log-format xml", "neither text nor json"},
-		{"-D --tpm floppy:1", "--tpm, SEALSMITH_TPM or tpm:"},
-		{"-D --config /nonexistent", "configuration"},
-		{"-D -a " + open + "/s", "open to other users"},
-	} {
-		out, err := h.command(t, strings.Fields(c.args)...).CombinedOutput()
-		if exitCode(err) != exitFailed || !strings.Contains(string(out), c.want) {
-			t.Errorf("%q: %q, %v; want %q", c.args, out, err, c.want)
-		}
-	}
-	if out, err := h.command(t, "-V").CombinedOutput(); err != nil || !strings.HasPrefix(string(out), "sealsmith-agent ") {
-		t.Errorf("-V: %q, %v", out, err)
-	}
 }

@@ -6,6 +6,8 @@
 // # Trust
 //
 // The arguments, the environment and the configuration are the user's own.
+// So are the descriptors that the process starts with: a socket that was handed over
+// is served if it is a unix socket, for the kernel says who connects to it.
 // Everything that arrives on the sockets or from the device is hostile and is
 // dealt with in packages agent and tpm. This process holds PINs: an allow-list in
 // internal/archtest says which modules it may link.

@@ -7,18 +7,20 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"log/syslog"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
+
+	sdnotify "github.com/coreos/go-systemd/v22/daemon"
 
 	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/internal/logx"
 	"github.com/sealsmith/sealsmith/internal/sockets"
 	"github.com/sealsmith/sealsmith/internal/version"
-	"github.com/sealsmith/sealsmith/internal/xdg"
 )
 
 // OpenSSH's exit statuses (ssh-agent.c).
@@ -27,139 +29,170 @@ const (
 	exitTerminated = 2 // by a signal, also when all is well
 )
 
-const usage = `usage: sealsmith-agent -D [options]
-Holds hardware keys for OpenSSH, git and sealsmith until a signal ends it; see
-sealsmith-agent(1).
-
-`
-
-// flags are the command line of sealsmith-agent.
-type flags struct {
-	foreground, debug, version bool
-	ssh, control               string
-	tpm, config, logFormat     string
-}
-
-// Main runs the agent until a signal ends it and returns the exit status.
+// Main is the program: it serves until a signal ends it, or does what the options
+// say instead. It returns the exit status.
 func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	f, err := parseFlags(args, stderr)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
+	if errors.Is(err, flag.ErrHelp) {
 		return 0
-	case err != nil:
-		printError(stderr, err)
-		return exitFailed
+	}
+	ready, readyErr := readyPipe()
+	status := 0
+	switch {
+	case err != nil || readyErr != nil:
+		err = errors.Join(err, readyErr)
 	case f.version:
 		fmt.Fprintln(stderr, "sealsmith-agent", version.Text())
-		return 0
+	case f.kill:
+		err = killAgent(f.shell, stdout)
+	case f.sweep:
+		err = sockets.Sweep()
+	case !f.foreground && ready == nil:
+		err = startBackground(f, args, stdout, stderr)
+	default:
+		status, err = run(ctx, f, ready, stdout, stderr)
 	}
-	// A reader of stdout that went away must not end the agent.
-	signal.Ignore(syscall.SIGPIPE)
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGHUP, os.Interrupt)
-	defer stop()
-	// The second signal ends an agent that does not heed the first.
-	context.AfterFunc(ctx, stop)
-	if err := run(ctx, f, stdout, stderr); err != nil {
+	if err != nil {
 		printError(stderr, err)
 		return exitFailed
 	}
-	return exitTerminated
+	return status
 }
 
-func parseFlags(args []string, stderr io.Writer) (*flags, error) {
-	var f flags
-	set := flag.NewFlagSet("sealsmith-agent", flag.ContinueOnError)
-	set.SetOutput(io.Discard)
-	set.BoolVar(&f.foreground, "D", false, "stay in the foreground")
-	set.BoolVar(&f.debug, "d", false, "stay in the foreground and log each step")
-	set.StringVar(&f.ssh, "a", filepath.Join(xdg.Runtime(), "ssh.sock"), "`path` of the ssh-agent socket")
-	set.StringVar(&f.control, "control", filepath.Join(xdg.Runtime(), "control.sock"), "`path` of the control socket")
-	set.StringVar(&f.tpm, "tpm", "", "TPM `device`: a path, swtpm:DIR or unix:PATH")
-	set.StringVar(&f.config, "config", "", "configuration `file`")
-	set.StringVar(&f.logFormat, "log-format", "text", "text or json")
-	set.BoolVar(&f.version, "V", false, "print the version")
-	switch err := set.Parse(args); {
-	case errors.Is(err, flag.ErrHelp):
-		set.SetOutput(stderr)
-		fmt.Fprint(stderr, usage)
-		set.PrintDefaults()
-		return nil, err
-	case err != nil:
-		return nil, hint.Wrap(err, "see sealsmith-agent -h")
+// run serves both sockets until ctx or a signal ends it, and returns the exit
+// status.
+func run(ctx context.Context, f *flags, ready *os.File, stdout, stderr io.Writer) (int, error) {
+	ctx, stop := signalContext(ctx, f)
+	defer stop()
+	log, err := newLog(f, stderr)
+	if err != nil {
+		return 0, err
 	}
-	switch {
-	case f.version:
-	case set.NArg() > 0:
-		return nil, hint.Wrap(fmt.Errorf("unexpected argument %.80q", set.Arg(0)), "see sealsmith-agent -h")
-	case !f.foreground && !f.debug:
-		return nil, hint.Wrap(errors.New("the agent runs in the foreground only"), "start it with: sealsmith-agent -D")
+	d, err := New(Options{Config: f.config, TPM: f.tpm, Log: log, Notice: func(text string) { log.Warn(text) }})
+	if err != nil {
+		return 0, err
 	}
-	// Who evals what we print may be in another folder by then.
-	for _, path := range []*string{&f.ssh, &f.control} {
-		absolute, err := filepath.Abs(*path)
-		if err != nil {
-			return nil, err
+	status, err := d.serve(ctx, f, ready, stdout, log)
+	// What is left to finish has the time of one device command.
+	stopping, cancel := context.WithTimeout(context.Background(), limits.AgentStop)
+	defer cancel()
+	return status, errors.Join(err, d.Close(stopping))
+}
+
+// signalContext ends at the signals that end the agent, and, if the agent is for
+// one command, with that command.
+func signalContext(ctx context.Context, f *flags) (context.Context, context.CancelFunc) {
+	// A reader of stdout that went away must not end the agent. There are no
+	// software keys that SIGUSR1 could drop.
+	signal.Ignore(syscall.SIGPIPE, syscall.SIGUSR1)
+	ends := []os.Signal{syscall.SIGTERM, syscall.SIGHUP}
+	if f.foreground {
+		ends = append(ends, os.Interrupt)
+	} else {
+		signal.Ignore(os.Interrupt)
+	}
+	ctx, stop := signal.NotifyContext(ctx, ends...)
+	// The second signal ends an agent that does not heed the first.
+	context.AfterFunc(ctx, stop)
+	if len(f.command) == 0 {
+		return ctx, stop
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	go watchParent(ctx, cancel)
+	return ctx, func() { cancel(nil); stop() }
+}
+
+var errCommandEnded = errors.New("the command has ended")
+
+// watchParent looks now and then whether the command that started us still runs.
+func watchParent(ctx context.Context, ended context.CancelCauseFunc) {
+	parent := os.Getppid()
+	tick := time.NewTicker(limits.AgentParent)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if os.Getppid() != parent {
+				ended(errCommandEnded)
+				return
+			}
 		}
-		*path = absolute
 	}
-	return &f, nil
 }
 
-// run serves both sockets until ctx ends.
-func run(ctx context.Context, f *flags, stdout, stderr io.Writer) error {
+// newLog logs to stderr. In the background that is gone, and, as with ssh-agent,
+// the system's log is the place, if there is one.
+func newLog(f *flags, stderr io.Writer) (*slog.Logger, error) {
 	level := slog.LevelInfo
 	if f.debug {
 		level = slog.LevelDebug
 	}
-	log, err := logx.New(stderr, f.logFormat, level)
-	if err != nil {
-		return err
+	if f.foreground {
+		return logx.New(stderr, f.logFormat, level)
 	}
-	d, err := New(Options{Config: f.config, TPM: f.tpm, Log: log, Notice: func(text string) { log.Warn(text) }})
-	if err != nil {
-		return err
+	out := io.Discard
+	if w, err := syslog.New(syslog.LOG_INFO|syslog.LOG_AUTHPRIV, "sealsmith-agent"); err == nil {
+		out = w
 	}
-	err = d.serve(ctx, f, stdout, log)
-	// What is left to finish has the time of one device command.
-	stopping, cancel := context.WithTimeout(context.Background(), limits.AgentStop)
-	defer cancel()
-	return errors.Join(err, d.Close(stopping))
+	return logx.New(out, f.logFormat, level)
 }
 
 // serve opens the sockets, says where, and serves until ctx ends or a socket
 // fails. The server closes the sockets when it is shut down.
-func (d *Daemon) serve(ctx context.Context, f *flags, stdout io.Writer, log *slog.Logger) error {
-	ssh, err := sockets.Listen(f.ssh)
-	if err != nil {
-		return fmt.Errorf("ssh socket: %w", err)
+func (d *Daemon) serve(ctx context.Context, f *flags, ready *os.File, stdout io.Writer, log *slog.Logger) (status int, err error) {
+	if !f.noSweep {
+		if err := sockets.Sweep(); err != nil {
+			log.Warn("folders of agents that were killed are left", logx.Err, err)
+		}
 	}
-	control, err := sockets.Listen(f.control)
+	p, err := openPlaces(f)
 	if err != nil {
-		return errors.Join(fmt.Errorf("control socket: %w", err), ssh.Close())
+		return 0, err
 	}
+	d.places = p
 	failed := make(chan error, 2)
-	go func() { failed <- d.server.ServeSSH(ssh) }()
-	go func() { failed <- d.server.ServeControl(control) }()
-	// The lines of ssh-agent -D, for those who eval them.
-	if _, err := fmt.Fprintf(stdout, "SSH_AUTH_SOCK=%s; export SSH_AUTH_SOCK;\necho Agent pid %d;\n", shellQuote(f.ssh), os.Getpid()); err != nil {
-		log.Warn("nobody reads where the sockets are", logx.Err, err)
+	go func() { failed <- d.server.ServeSSH(p.ssh) }()
+	go func() { failed <- d.server.ServeControl(p.control) }()
+	if err := announce(f, p, ready, stdout, log); err != nil {
+		return 0, err
 	}
-	log.Info("agent started", logx.Device, d.device.String(), "ssh", f.ssh, "control", f.control, "version", version.Text())
+	log.Info("agent started", logx.Device, d.device.String(), "ssh", p.ssh.Addr(), "control", p.control.Addr(), "version", version.Text())
 	select {
 	case <-ctx.Done():
 		log.Info("agent ends", "cause", context.Cause(ctx))
-		return nil
 	case err := <-failed:
-		return err
+		return 0, err
 	}
+	notify(sdnotify.SdNotifyStopping, log)
+	if p.activated {
+		return 0, nil // who starts it at need asks for a clean end
+	}
+	return exitTerminated, nil
 }
 
-// shellQuote writes a path as ssh-agent does: in double quotes if it has to be.
-func shellQuote(path string) string {
-	if !strings.ContainsAny(path, " \t\"'\\$`;&|<>()*?[]#~") {
-		return path
+// announce says where the agent serves: to the process that waits for it, to those
+// who eval what it prints, and to a service manager.
+func announce(f *flags, p *places, ready *os.File, stdout io.Writer, log *slog.Logger) error {
+	if ready != nil {
+		return detach(ready, p.ssh.Addr().String())
 	}
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, `$`, `\$`, "`", "\\`").Replace(path) + `"`
+	if !p.activated {
+		_, err := fmt.Fprintf(stdout, "%secho Agent pid %d;\n", f.shell.set(envSocket, p.ssh.Addr().String()), os.Getpid())
+		if err != nil {
+			log.Warn("nobody reads where the sockets are", logx.Err, err)
+		}
+	}
+	notify(sdnotify.SdNotifyReady, log)
+	return nil
+}
+
+// notify tells systemd about the service, if it asked for that (sd_notify(3)).
+func notify(state string, log *slog.Logger) {
+	if _, err := sdnotify.SdNotify(false, state); err != nil {
+		log.Warn("the service manager cannot be told", "state", state, logx.Err, err)
+	}
 }
 
 func printError(w io.Writer, err error) {
@@ -168,5 +201,8 @@ func printError(w io.Writer, err error) {
 	}
 	for _, text := range hint.Of(err) {
 		fmt.Fprintf(w, "sealsmith-agent: hint: %s\n", text)
+	}
+	if _, ok := errors.AsType[*usageError](err); ok {
+		fmt.Fprint(w, usage)
 	}
 }

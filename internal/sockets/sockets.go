@@ -27,9 +27,8 @@ var umask sync.Mutex
 // the error wraps [ErrInUse]. Of several processes at once exactly one succeeds.
 // Closing the listener removes the socket.
 func Listen(path string) (net.Listener, error) {
-	if len(path) > limits.SocketPath {
-		return nil, hint.Wrap(fmt.Errorf("socket path %.200q has %d bytes, at most %d", path, len(path), limits.SocketPath),
-			"choose a shorter path, or set XDG_RUNTIME_DIR to a short one")
+	if err := checkLength(path); err != nil {
+		return nil, err
 	}
 	dir := filepath.Dir(path)
 	if err := xdg.Private(dir); err != nil {
@@ -43,6 +42,60 @@ func Listen(path string) (net.Listener, error) {
 	if err := removeStale(path); err != nil {
 		return nil, err
 	}
+	return bind(path)
+}
+
+// ListenNew makes a socket at path with mode 0600 where nothing is yet; the error
+// wraps [fs.ErrExist] if something is. The folder must exist. It may be one that
+// others use too, such as /tmp, if they cannot rename or remove what is ours in it:
+// then nobody can put a socket of his own in the place of this one. Closing the
+// listener removes the socket.
+func ListenNew(path string) (net.Listener, error) {
+	if err := checkLength(path); err != nil {
+		return nil, err
+	}
+	if err := checkFolder(filepath.Dir(path)); err != nil {
+		return nil, fmt.Errorf("folder of the socket: %w", err)
+	}
+	l, err := bind(path)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		// bind(2) takes neither a dead socket nor a link to nowhere for a
+		// free place.
+		return nil, fmt.Errorf("%s: %w", path, fs.ErrExist)
+	}
+	return l, err
+}
+
+func checkLength(path string) error {
+	if len(path) > limits.SocketPath {
+		return hint.Wrap(fmt.Errorf("socket path %.200q has %d bytes, at most %d", path, len(path), limits.SocketPath),
+			"choose a shorter path, or set XDG_RUNTIME_DIR to a short one")
+	}
+	return nil
+}
+
+// checkFolder refuses a folder in which another user, root apart, could replace
+// our socket.
+func checkFolder(dir string) error {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("%s is not a folder", dir)
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) != os.Getuid() && st.Uid != 0 {
+		return fmt.Errorf("folder %s belongs to uid %d", dir, st.Uid)
+	}
+	if info.Mode().Perm()&0o022 != 0 && info.Mode()&fs.ModeSticky == 0 {
+		return hint.Wrap(fmt.Errorf("other users can replace files in folder %s (mode %#o)", dir, info.Mode().Perm()),
+			"run: chmod go-w "+dir)
+	}
+	return nil
+}
+
+// bind makes the socket with mode 0600 from its first moment.
+func bind(path string) (net.Listener, error) {
 	umask.Lock()
 	defer umask.Unlock()
 	old := syscall.Umask(0o177)

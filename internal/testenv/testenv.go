@@ -23,12 +23,17 @@ const (
 	SSHD       Program = "sshd"
 	SSHKeygen  Program = "ssh-keygen"
 	SSHAdd     Program = "ssh-add"
+	SSHAgent   Program = "ssh-agent"
+	TCSH       Program = "tcsh"
 	Git        Program = "git"
 	JQ         Program = "jq"
 	OpenSSL    Program = "openssl"
 	SHA256Sum  Program = "sha256sum"
 	Cosign     Program = "cosign"
 	Crane      Program = "crane"
+	// The programs of systemd.
+	SystemdAnalyze        Program = "systemd-analyze"
+	SystemdSocketActivate Program = "systemd-socket-activate"
 	// TPM2OpenSSL is a module of OpenSSL, not a program.
 	TPM2OpenSSL Program = "tpm2-openssl"
 	// KeyFiles is internal/tools/keyfiles.

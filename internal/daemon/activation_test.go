@@ -1,0 +1,203 @@
+package daemon
+
+import (
+	"bytes"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/sealsmith/sealsmith/agent"
+	"github.com/sealsmith/sealsmith/internal/testenv"
+)
+
+// handed makes sockets as a service manager does: unix:NAME or tcp.
+func (h *home) handed(t *testing.T, specs ...string) []*os.File {
+	t.Helper()
+	var files []*os.File
+	for _, spec := range specs {
+		var l net.Listener
+		var err error
+		if name, ok := strings.CutPrefix(spec, "unix:"); ok {
+			l, err = net.Listen("unix", filepath.Join(h.dir, name))
+			if err == nil {
+				l.(*net.UnixListener).SetUnlinkOnClose(false)
+			}
+		} else {
+			l, err = net.Listen("tcp", "127.0.0.1:0")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		file, err := l.(interface{ File() (*os.File, error) }).File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { file.Close() })
+		files = append(files, file)
+	}
+	return files
+}
+
+// activate starts an agent with sockets that were made for it.
+func (h *home) activate(t *testing.T, names string, files []*os.File, args ...string) (*exec.Cmd, *bytes.Buffer) {
+	t.Helper()
+	self := h.command(t).Path
+	cmd := exec.CommandContext(t.Context(), "sh", append([]string{"-c", `LISTEN_PID=$$ exec "$0" "$@"`, self}, args...)...)
+	cmd.Env = append(h.env, "LISTEN_FDS="+string(rune('0'+len(files))), "LISTEN_FDNAMES="+names, "NOTIFY_SOCKET="+filepath.Join(h.dir, "notify"))
+	cmd.ExtraFiles = files
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	return cmd, &out
+}
+
+// notified listens to what a service tells.
+func (h *home) notified(t *testing.T) func() string {
+	t.Helper()
+	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(h.dir, "notify"), Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return func() string {
+		buf := make([]byte, 100)
+		n, err := c.Read(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(buf[:n])
+	}
+}
+
+func TestActivation(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		names   string
+		specs   []string
+		ssh     string // where it is served, in the home or the runtime folder
+		control string
+	}{
+		{"control:ssh", []string{"unix:c", "unix:s"}, "s", "c"},
+		{"ssh", []string{"unix:s"}, "s", ""},
+		{"sealsmith-agent.socket", []string{"unix:s"}, "s", ""},
+		{"", []string{"unix:s"}, "s", ""},
+		{"control", []string{"unix:c"}, "", "c"},
+	} {
+		t.Run(c.names, func(t *testing.T) {
+			h := newHome(t)
+			told := h.notified(t)
+			cmd, out := h.activate(t, c.names, h.handed(t, c.specs...), "-D")
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			if state := told(); state != "READY=1" {
+				t.Errorf("told %q", state)
+			}
+			ssh, control := h.socket("ssh.sock"), h.socket("control.sock")
+			if c.ssh != "" {
+				ssh = filepath.Join(h.dir, c.ssh)
+			}
+			if c.control != "" {
+				control = filepath.Join(h.dir, c.control)
+			}
+			serves(t, ssh)
+			if client, err := agent.Dial(t.Context(), control); err != nil {
+				t.Error(err)
+			} else {
+				client.Close()
+			}
+			cmd.Process.Signal(syscall.SIGTERM)
+			if state := told(); state != "STOPPING=1" {
+				t.Errorf("told %q", state)
+			}
+			if err := cmd.Wait(); err != nil {
+				t.Errorf("ended with %v:\n%s", err, out)
+			}
+			if strings.Contains(out.String(), "SSH_AUTH_SOCK=") {
+				t.Errorf("printed:\n%s", out)
+			}
+			for _, spec := range c.specs {
+				if _, err := os.Lstat(filepath.Join(h.dir, strings.TrimPrefix(spec, "unix:"))); err != nil {
+					t.Errorf("a socket of somebody else's: %v", err)
+				}
+			}
+			if left := h.runtime(t); len(left) > 0 {
+				t.Errorf("left %q", left)
+			}
+		})
+	}
+}
+
+func TestBadActivation(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		names string
+		specs []string
+		want  string
+	}{
+		{"ssh:web", []string{"unix:s", "unix:w"}, `named "web"`},
+		{"ssh:ssh", []string{"unix:s", "unix:w"}, `two handed-over sockets are named "ssh"`},
+		{":", []string{"unix:s", "unix:w"}, `named "LISTEN_FD_3"`},
+		{"ssh", []string{"tcp"}, "no unix stream socket"},
+		{"ssh:control", []string{"unix:s", "tcp"}, "no unix stream socket"},
+	} {
+		h := newHome(t)
+		cmd, out := h.activate(t, c.names, h.handed(t, c.specs...), "-D")
+		if err := cmd.Run(); exitCode(err) != exitFailed || !strings.Contains(out.String(), c.want) {
+			t.Errorf("%q: %v, %s; want %q", c.names, err, out, c.want)
+		}
+	}
+	h := newHome(t)
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	cmd, out := h.activate(t, "ssh", []*os.File{null}, "-D")
+	if err := cmd.Run(); exitCode(err) != exitFailed || !strings.Contains(out.String(), `handed-over descriptor "ssh"`) {
+		t.Errorf("a descriptor that is no socket: %v, %s", err, out)
+	}
+}
+
+// TestSocketActivate lets systemd's own program hand the sockets over.
+func TestSocketActivate(t *testing.T) {
+	t.Parallel()
+	program := testenv.Need(t, testenv.SystemdSocketActivate)
+	h := newHome(t)
+	ssh, control := filepath.Join(h.dir, "s"), filepath.Join(h.dir, "c")
+	var settings []string
+	for _, entry := range h.env {
+		settings = append(settings, "-E", entry)
+	}
+	args := append(settings, "--fdname=ssh:control", "-l", ssh, "-l", control, h.command(t).Path, "-D")
+	cmd := exec.CommandContext(t.Context(), program, args...)
+	cmd.Env = h.env
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for range 500 {
+		if _, err := os.Lstat(control); err == nil {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	serves(t, ssh)
+	client, err := agent.Dial(t.Context(), control)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	status, err := client.Status(t.Context())
+	if err != nil || status.PID != cmd.Process.Pid {
+		t.Errorf("%+v, %v; we started %d", status, err, cmd.Process.Pid)
+	}
+	cmd.Process.Signal(syscall.SIGTERM)
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("ended with %v", err)
+	}
+}

@@ -1,0 +1,114 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sealsmith/sealsmith/internal/limits"
+)
+
+// readyFD names, in the environment of a process that startBackground started, the
+// descriptor on which it says that it serves. Go cannot fork: that process is this
+// program once more, with the same arguments.
+const readyFD = "SEALSMITH_AGENT_READY_FD"
+
+// startBackground starts the agent, waits until it serves, and prints where; or
+// becomes the command that the agent is for.
+func startBackground(f *flags, args []string, stdout, stderr io.Writer) error {
+	program := ""
+	if len(f.command) > 0 {
+		var err error
+		if program, err = exec.LookPath(f.command[0]); err != nil {
+			return err
+		}
+	}
+	socket, pid, err := spawn(args, stderr)
+	if err != nil {
+		return err
+	}
+	if program != "" {
+		if err := errors.Join(os.Setenv(envSocket, socket), os.Setenv(envPID, strconv.Itoa(pid))); err != nil {
+			return err
+		}
+		return fmt.Errorf("%s: %w", program, syscall.Exec(program, f.command, os.Environ()))
+	}
+	_, err = fmt.Fprintf(stdout, "%s%secho Agent pid %d;\n",
+		f.shell.set(envSocket, socket), f.shell.set(envPID, strconv.Itoa(pid)), pid)
+	return err
+}
+
+// spawn starts this program once more, in a session of its own, and returns where
+// it serves.
+func spawn(args []string, stderr io.Writer) (socket string, pid int, err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", 0, err
+	}
+	ready, theirs, err := os.Pipe()
+	if err != nil {
+		return "", 0, err
+	}
+	defer ready.Close()
+	cmd := exec.Command(self, args...)
+	cmd.Args[0] = os.Args[0]
+	cmd.Env = append(os.Environ(), readyFD+"=3") // the first of ExtraFiles
+	cmd.ExtraFiles = []*os.File{theirs}
+	cmd.Stderr = stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	err = cmd.Start()
+	theirs.Close()
+	if err != nil {
+		return "", 0, err
+	}
+	text, err := io.ReadAll(io.LimitReader(ready, limits.SocketPath+1))
+	if err == nil && len(text) > 0 {
+		return string(text), cmd.Process.Pid, nil
+	}
+	cmd.Wait() // the state says more
+	return "", 0, errors.Join(fmt.Errorf("the agent did not start: %v", cmd.ProcessState), err)
+}
+
+// readyPipe is the other end of the pipe in [spawn], or nil in a process that
+// somebody else started.
+func readyPipe() (*os.File, error) {
+	text, found := os.LookupEnv(readyFD)
+	if !found {
+		return nil, nil
+	}
+	os.Unsetenv(readyFD) // prompts and their children have no use for it
+	fd, err := strconv.Atoi(text)
+	if err != nil || fd <= 2 {
+		return nil, fmt.Errorf("%s=%.20q is no descriptor", readyFD, text)
+	}
+	syscall.CloseOnExec(fd)
+	return os.NewFile(uintptr(fd), "ready"), nil
+}
+
+// detach tells the waiting process where the agent serves and lets go of what
+// that process gave us: its folder, its terminal. An error means that nobody waits
+// any more.
+func detach(ready *os.File, socket string) error {
+	defer ready.Close()
+	if err := os.Chdir("/"); err != nil {
+		return err
+	}
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer null.Close()
+	for fd := range 3 {
+		if err := unix.Dup2(int(null.Fd()), fd); err != nil {
+			return os.NewSyscallError("dup2", err)
+		}
+	}
+	_, err = io.WriteString(ready, socket)
+	return err
+}

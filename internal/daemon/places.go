@@ -1,0 +1,143 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+
+	"github.com/coreos/go-systemd/v22/activation"
+
+	"github.com/sealsmith/sealsmith/internal/sockets"
+	"github.com/sealsmith/sealsmith/internal/xdg"
+)
+
+// The names of the sockets: in their folder, and in LISTEN_FDNAMES.
+const (
+	sshSocket     = "ssh"
+	controlSocket = "control"
+)
+
+// places are the sockets of an agent.
+type places struct {
+	ssh, control net.Listener
+	activated    bool // somebody else made a socket, and will remove it
+	folder       *sockets.Folder
+}
+
+// openPlaces opens the sockets that the command line means. An agent in the
+// foreground is the default agent of its user and serves the default paths, unless
+// -a says otherwise. Every other one has a folder of its own, so that any number of
+// them can run, as with ssh-agent.
+func openPlaces(f *flags) (p *places, err error) {
+	p = &places{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.close())
+		}
+	}()
+	dir := xdg.Runtime()
+	if f.foreground && f.ssh == "" {
+		if err := p.activate(); err != nil {
+			return p, err
+		}
+	} else if f.ssh == "" || f.control == "" {
+		if dir, err = p.ownFolder(f.temporary); err != nil {
+			return p, fmt.Errorf("folder of the sockets: %w", err)
+		}
+	}
+	if p.ssh == nil {
+		if f.ssh != "" {
+			p.ssh, err = sockets.ListenNew(f.ssh)
+		} else {
+			p.ssh, err = p.listen(filepath.Join(dir, "ssh.sock"))
+		}
+		if err != nil {
+			return p, fmt.Errorf("ssh socket: %w", err)
+		}
+	}
+	if p.control == nil {
+		if f.control != "" {
+			p.control, err = sockets.Listen(f.control)
+		} else {
+			p.control, err = p.listen(filepath.Join(dir, "control.sock"))
+		}
+		if err != nil {
+			return p, fmt.Errorf("control socket: %w", err)
+		}
+	}
+	return p, nil
+}
+
+// listen opens a socket in a folder that all agents share, or that is our own.
+func (p *places) listen(path string) (net.Listener, error) {
+	if p.folder != nil {
+		return sockets.ListenNew(path)
+	}
+	return sockets.Listen(path)
+}
+
+func (p *places) ownFolder(temporary bool) (string, error) {
+	parent := xdg.Runtime()
+	if temporary {
+		parent = os.TempDir()
+	}
+	folder, err := sockets.NewFolder(parent)
+	if err != nil {
+		return "", err
+	}
+	p.folder = folder
+	return folder.Path(), nil
+}
+
+// activate takes the sockets that a service manager handed over, if there are any
+// (sd_listen_fds(3)).
+func (p *places) activate() error {
+	files := activation.Files(true)
+	for _, file := range files {
+		defer file.Close() // FileListener duplicates it
+	}
+	for _, file := range files {
+		place := &p.ssh
+		switch name := file.Name(); {
+		case name == sshSocket:
+		case name == controlSocket:
+			place = &p.control
+		case len(files) > 1:
+			return fmt.Errorf("handed-over socket is named %.200q, not %q or %q", name, sshSocket, controlSocket)
+		}
+		if *place != nil {
+			return fmt.Errorf("two handed-over sockets are named %q", file.Name())
+		}
+		l, err := net.FileListener(file)
+		if err != nil {
+			return fmt.Errorf("handed-over descriptor %q: %w", file.Name(), err)
+		}
+		*place = l
+		p.activated = true
+		// Others could connect, whom the agent does not serve; but a socket
+		// of the network has no peer that the kernel names.
+		if _, ok := l.(*net.UnixListener); !ok {
+			return fmt.Errorf("handed-over socket %q is no unix stream socket", file.Name())
+		}
+	}
+	return nil
+}
+
+// close removes what openPlaces made. Listeners that are closed already may be.
+func (p *places) close() error {
+	var errs []error
+	for _, l := range []net.Listener{p.ssh, p.control} {
+		if l == nil {
+			continue
+		}
+		if err := l.Close(); !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	if p.folder != nil {
+		errs = append(errs, p.folder.Close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,11 @@
+package limits
+
+import "time"
+
+// AgentParent is how often an agent that serves one command looks whether that
+// command still runs: OpenSSH's agent leaves within 10 seconds of its end.
+const AgentParent = 2 * time.Second
+
+// SoftwareLifetime is the longest lifetime of a key that the command line takes: the
+// wire has 32 bits for it (RFC 9987, section 5.2.5).
+const SoftwareLifetime = (1<<32 - 1) * time.Second
