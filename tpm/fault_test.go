@@ -159,6 +159,42 @@ func TestHandleOfSomebodyElse(t *testing.T) {
 	}
 }
 
+// TestSessionOfSomebodyElse: the same with the session. Whether the PIN or the session
+// was wrong, nobody can tell, and one try may be counted; but no more.
+func TestSessionOfSomebodyElse(t *testing.T) {
+	unlike, like := []tpm2.AuthOption(nil), []tpm2.AuthOption{tpm2.AESEncryption(128, tpm2.EncryptIn)}
+	for name, c := range map[string]struct {
+		pin   []byte
+		his   []tpm2.AuthOption
+		count uint32
+	}{
+		"no PIN":                   {nil, unlike, 0},
+		"no PIN and one like ours": {nil, like, 0},
+		"PIN":                      {[]byte("right"), unlike, 0},
+		"PIN and one like ours":    {[]byte("right"), like, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			chip := tpmtest.Start(t)
+			chip.ExpectLockout(c.count)
+			s := create(t, newBackend(t, chip, lend(t, "right")), "k", key.P256, c.pin)
+			mustSign(t, s)
+			ours := onlyHandle(t, chip, 0x02000000)
+			if _, err := (tpm2.FlushContext{FlushHandle: ours}).Execute(chip); err != nil {
+				t.Fatal(err)
+			}
+			his, _, err := tpm2.HMACSession(chip, tpm2.TPMAlgSHA256, 16, c.his...)
+			if err != nil || his.Handle() != ours {
+				t.Fatalf("session %#x, want %#x: %v", his.Handle(), ours, err)
+			}
+			if err := sign(t.Context(), s); (err != nil) != (c.count != 0) {
+				t.Errorf("the first: %v", err)
+			}
+			mustSign(t, s)
+		})
+	}
+}
+
 // onlyHandle is the one loaded object, or session, of the TPM.
 func onlyHandle(t *testing.T, chip *tpmtest.TPM, first uint32) tpm2.TPMHandle {
 	t.Helper()

@@ -48,41 +48,52 @@ func (c *chip) load(o *object) (tpm2.TPMHandle, error) {
 }
 
 // withKey lends a loaded key to f, which uses it with an auth value: the PIN, or nil.
-// Without a PIN f is repeated when that can help; with one only if it was not this
-// key that refused.
+// Without a PIN f is repeated when that can help; with one only if the TPM did not
+// count it as a try of this key.
 func (c *chip) withKey(o *object, auth []byte, f func(tpm2.TPMHandle) error) error {
 	if auth == nil && c.barred[string(o.private)] {
 		return errHiddenPIN
 	}
 	err := c.attempt(auth == nil, func() error {
-		handle, err := c.load(o)
-		if err != nil {
+		err := c.useKey(o, f)
+		switch {
+		case c.displaced(o, err):
+			c.keys = slices.DeleteFunc(c.keys, func(k loadedKey) bool { return k.is(o) })
+		case c.doubtsSession(err) && !errors.Is(err, tpm2.TPMRCAuthFail): // so nothing was counted
+			c.flushAll()
+		default:
 			return err
 		}
-		if err = f(handle); err == nil || !c.displaced(o, handle, err) {
-			return err
-		}
-		c.keys = slices.DeleteFunc(c.keys, func(k loadedKey) bool { return k.is(o) })
-		if handle, err = c.load(o); err != nil {
-			return err
-		}
-		return f(handle)
+		return c.useKey(o, f)
 	})
-	if errors.Is(err, errHiddenPIN) {
+	if errors.Is(err, tpm2.TPMRCAuthFail) && errors.Is(err, errHiddenPIN) {
 		c.bar(o.private)
 	}
+	if c.doubtsSession(err) { // at most one try is counted for it
+		c.flushAll()
+	}
 	return c.explain(err)
+}
+
+// useKey loads a key and lends it to f.
+func (c *chip) useKey(o *object, f func(tpm2.TPMHandle) error) error {
+	handle, err := c.load(o)
+	if err != nil {
+		return err
+	}
+	return f(handle)
 }
 
 // displaced says whether the TPM refused because another object is in the key's slot:
 // without a resource manager, somebody can unload ours and load his, with the same
 // handle. That costs a command, but only after a refusal.
-func (c *chip) displaced(o *object, handle tpm2.TPMHandle, refusal error) bool {
+func (c *chip) displaced(o *object, refusal error) bool {
 	var code tpm2.TPMRC
-	if !errors.As(refusal, &code) || code.IsWarning() {
+	i := slices.IndexFunc(c.keys, func(k loadedKey) bool { return k.is(o) })
+	if i < 0 || c.target.managed() || !errors.As(refusal, &code) || code.IsWarning() {
 		return false
 	}
-	rsp, err := execute(c, tpm2.ReadPublic{ObjectHandle: handle})
+	rsp, err := execute(c, tpm2.ReadPublic{ObjectHandle: c.keys[i].handle})
 	if err != nil {
 		return false
 	}
@@ -94,8 +105,19 @@ func (c *chip) displaced(o *object, handle tpm2.TPMHandle, refusal error) bool {
 	return err == nil && string(name.Buffer) != o.name
 }
 
-// errHiddenPIN is a key that has a PIN though its file says that it has none. That
-// is tried once: each try may count towards the dictionary lockout.
+// doubtsSession says whether the TPM refused the session, or the auth value in it: like
+// a slot, the session's handle may be somebody else's now.
+func (c *chip) doubtsSession(refusal error) bool {
+	var code tpm2.TPMFmt1Error
+	if c.target.managed() || !errors.As(refusal, &code) {
+		return false
+	}
+	about, _ := code.Session()
+	return about
+}
+
+// errHiddenPIN is a key that has a PIN though its file says that it has none. If a
+// try counts towards the dictionary lockout, there is only one.
 var errHiddenPIN = hint.Wrap(errors.New("the key has a PIN though its file says that it has none"),
 	"have its maker write the file anew with emptyAuth FALSE; tpm2_encodeobject up to tpm2-tools 5.7 writes the opposite of what --key-auth says",
 	"sealsmith tries the key again when it is restarted")
