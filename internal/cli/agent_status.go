@@ -42,7 +42,7 @@ answers. Without an agent the exit status is 1, without its device 5.`,
 			}
 			answers := yesNo(deviceErr == nil)
 			w := tabwriter.NewWriter(a.Out, 0, 0, 2, ' ', 0)
-			fmt.Fprintf(w, "version\t%s\npid\t%d\nsocket\t%s\ndevice\t%s\nanswers\t%s\n", status.Version, status.PID, socket, status.Device, answers)
+			fmt.Fprintf(w, "version\t%s\npid\t%d\nsocket\t%s\ndevice\t%s\nanswers\t%s\n", printable(status.Version), status.PID, printable(socket), printable(status.Device), answers)
 			return errors.Join(deviceErr, w.Flush())
 		},
 	}

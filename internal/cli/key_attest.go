@@ -9,6 +9,7 @@ import (
 
 	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/key"
+	"github.com/sealsmith/sealsmith/tpm"
 )
 
 func (a *app) keyAttest() *cobra.Command {
@@ -69,5 +70,12 @@ func (a *app) attest(ctx context.Context, ref key.Ref, nonce []byte) ([]byte, er
 		return nil, hint.Wrap(fmt.Errorf("%s has a PIN, and --no-prompt was given: %w", in.Ref, key.ErrDenied),
 			"attest it without --no-prompt, or a key without a PIN")
 	}
-	return client.Attest(ctx, in, nonce)
+	evidence, err := client.Attest(ctx, in, nonce)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := tpm.ParseEvidence(evidence); err != nil { // no refusal of ours
+		return nil, fmt.Errorf("the agent's evidence: %v", err)
+	}
+	return evidence, nil
 }

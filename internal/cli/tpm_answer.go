@@ -1,9 +1,12 @@
 package cli
 
 import (
+	"fmt"
+
 	"github.com/spf13/cobra"
 
 	"github.com/sealsmith/sealsmith/internal/limits"
+	"github.com/sealsmith/sealsmith/tpm"
 )
 
 func (a *app) tpmAnswer() *cobra.Command {
@@ -33,6 +36,9 @@ refused; the exit status is then 5.`,
 			answer, err := client.Answer(cmd.Context(), challenge)
 			if err != nil {
 				return err
+			}
+			if _, err := tpm.ParseAnswer(answer); err != nil { // no refusal of ours
+				return fmt.Errorf("the agent's answer: %v", err)
 			}
 			return a.writeResult(output, answer)
 		},

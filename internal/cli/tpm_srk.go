@@ -55,5 +55,13 @@ func storageOf(ctx context.Context, client *agent.Client) (device string, s tpm.
 	if err := json.Unmarshal(answer.Storage, &s); err != nil {
 		return "", s, fmt.Errorf("storage key of %s: %w", answer.Device, err)
 	}
+	// Others wrap keys for what is printed.
+	parent, err := tpm.ParseStorage(s.PEM())
+	if err != nil { // no wrong usage of ours
+		return "", s, fmt.Errorf("storage key of %s: %v", answer.Device, err)
+	}
+	if name, err := tpm.StorageName(parent); err != nil || name != s.Name {
+		return "", s, fmt.Errorf("storage key of %s: it has another Name than %.80q", answer.Device, s.Name)
+	}
 	return answer.Device, s, nil
 }
