@@ -51,11 +51,11 @@ func (c *chip) explain(err error) error {
 
 func (c *chip) lockedOut(err error) error {
 	l, _ := c.lockout() // if it cannot be read, nobody knows until when
-	return fmt.Errorf("%w: %w", l.refusal(), err)
+	return fmt.Errorf("%w: %w", l.Refusal(), err)
 }
 
-// refusal is the error of a TPM that takes no PIN.
-func (l Lockout) refusal() error {
+// Refusal is the error of a TPM that is Locked.
+func (l Lockout) Refusal() error {
 	return hint.Wrap(&key.LockoutError{Recovery: l.wait()}, l.advice(), "keys that were made without a PIN go on working")
 }
 

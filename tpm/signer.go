@@ -119,7 +119,7 @@ func (s *signer) triesLeft(ctx context.Context) (int, error) {
 		return c.attempt(true, func() error {
 			l, err := c.lockout()
 			if tries = l.triesLeft(); err == nil && tries == 0 {
-				err = l.refusal()
+				err = l.Refusal()
 			}
 			return err
 		})

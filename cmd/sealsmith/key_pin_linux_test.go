@@ -162,4 +162,16 @@ func TestWrongPINsAreTold(t *testing.T) {
 	wantStatus(t, locked, 5, "device is locked out")
 	wantStatus(t, locked, 5, "hint: the TPM accepts PINs again in about 17 minutes")
 	wantStatus(t, locked, 5, "hint: keys that were made without a PIN go on working")
+
+	// Nobody is asked for what would be refused.
+	s := newScreen(t)
+	wait := w.sealsmith(s, "key", "pin", "safe")
+	for start := time.Now(); !strings.Contains(s.unread(), "hint: keys that were"); time.Sleep(time.Millisecond) {
+		if strings.Contains(s.unread(), "Enter the PIN") || time.Since(start) > 10*time.Second {
+			t.Fatalf("the terminal shows %q", s.unread())
+		}
+	}
+	if err := wait(); err == nil || err.Error() != "exit status 5" {
+		t.Errorf("at the terminal: %v", err)
+	}
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -10,6 +11,7 @@ import (
 	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/internal/prompt"
 	"github.com/sealsmith/sealsmith/key"
+	"github.com/sealsmith/sealsmith/tpm"
 )
 
 // keyPINFlags are the flags of `key pin`.
@@ -88,6 +90,9 @@ func (a *app) changePIN(ctx context.Context, ref key.Ref, change key.PINChange, 
 	}
 	// Without an agent the server in this process asks, which knows more.
 	if terminal := a.terminal(); terminal != nil && !a.alone {
+		if err := lockedOut(ctx, client, in); err != nil {
+			return err
+		}
 		if asksOld {
 			change.Old = askPIN(terminal, fmt.Sprintf("Enter the PIN that the key %s has now, to change or remove it.", in.Ref))
 		}
@@ -100,6 +105,26 @@ func (a *app) changePIN(ctx context.Context, ref key.Ref, change key.PINChange, 
 		return err
 	}
 	a.noteChange(in, now)
+	return nil
+}
+
+// lockedOut finds a device that would refuse the PINs which a person is about to
+// choose.
+func lockedOut(ctx context.Context, client *agent.Client, in key.Info) error {
+	if in.Policy.Uncounted {
+		return nil
+	}
+	device, err := client.Device(ctx)
+	if err != nil {
+		return err
+	}
+	var s tpm.Status
+	if err := json.Unmarshal(device.Status, &s); err != nil {
+		return fmt.Errorf("status of the agent's device %s: %w", device.Device, err)
+	}
+	if s.Lockout.Locked {
+		return s.Lockout.Refusal()
+	}
 	return nil
 }
 
