@@ -86,7 +86,7 @@ func createdLabel(in key.Info) string {
 
 func orUnknown(s string) string {
 	if s == "" {
-		return "not known (made by another program)"
+		return "not known (its .json file is lost, or another program made it)"
 	}
 	return s
 }
