@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"math"
+	"strings"
 	"testing"
 
 	"github.com/google/go-tpm/tpm2"
@@ -111,8 +112,13 @@ func TestKeyAttributes(t *testing.T) {
 		"SHA-1":           {func(p *tpm2.TPMTPublic) { p.NameAlg = tpm2.TPMAlgSHA1 }, tpm.Malformed},
 	} {
 		e := forgery.certify(t, real, changedArea(t, softwareArea(keyTemplate(key.Artifact), softwareKey(t)), c.change))
-		if _, err := tpm.VerifyAttestation(e, unboundOptions(nil)); outcome(t, err) != string(c.want) {
+		v, err := tpm.VerifyAttestation(e, unboundOptions(nil))
+		if outcome(t, err) != string(c.want) {
 			t.Errorf("%s: %v", name, err)
+		}
+		decrypts := err == nil && strings.Contains(strings.Join(v.Checks, "\n"), "may also decrypt")
+		if decrypts != (name == "decrypts too") {
+			t.Errorf("%s: said that it may decrypt: %v", name, decrypts)
 		}
 	}
 }

@@ -171,6 +171,9 @@ func (a *attestation) verifyKey(v *Verified, _ VerifyOptions) error {
 	} else {
 		v.passed("by the statement, the key is under the TPM's dictionary attack protection, however that is set")
 	}
+	if a.keyPublic.ObjectAttributes.Decrypt {
+		v.passed("by the statement, the key may also decrypt")
+	}
 	usage, labelled := key.UsageOfLabel(v.PolicyDigest)
 	if !labelled {
 		v.left("what the key is for: it has no usage label")
