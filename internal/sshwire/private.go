@@ -1,9 +1,14 @@
 package sshwire
 
 import (
+	"bytes"
 	"crypto"
+	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -45,6 +50,11 @@ func PrivateKey(data, passphrase []byte) (crypto.Signer, error) {
 	switch k := parsed.(type) {
 	case *ed25519.PrivateKey:
 		return *k, nil
+	case *ecdsa.PrivateKey:
+		if err := checkHalves(k, block, passphrase); err != nil {
+			return nil, err
+		}
+		return k, nil
 	case crypto.Signer:
 		return k, nil
 	}
@@ -96,4 +106,53 @@ func parsePrivate(block *pem.Block, passphrase []byte) (any, error) {
 		return nil, fmt.Errorf("private key: %w", err)
 	}
 	return parsed, nil
+}
+
+// pkcs8 and sec1 are the private keys of RFC 5208 and RFC 5915.
+type (
+	pkcs8 struct {
+		Version    int
+		Algorithm  pkix.AlgorithmIdentifier
+		PrivateKey []byte
+	}
+	sec1 struct {
+		Version    int
+		PrivateKey []byte
+		Curve      asn1.ObjectIdentifier `asn1:"optional,explicit,tag:0"`
+		Public     asn1.BitString        `asn1:"optional,explicit,tag:1"`
+	}
+)
+
+// checkHalves compares the public key that a file has beside an ECDSA key, if it has
+// one, as crypto/x509 does not: without that, damage makes another key.
+func checkHalves(k *ecdsa.PrivateKey, block *pem.Block, passphrase []byte) error {
+	der := block.Bytes
+	//lint:ignore SA1019 keys of this form exist.
+	if x509.IsEncryptedPEMBlock(block) {
+		var err error
+		//lint:ignore SA1019 as above.
+		if der, err = x509.DecryptPEMBlock(block, passphrase); err != nil {
+			return err
+		}
+		defer clear(der)
+	}
+	var outer pkcs8
+	if _, err := asn1.Unmarshal(der, &outer); err == nil {
+		defer clear(outer.PrivateKey)
+		der = outer.PrivateKey
+	}
+	var inner sec1
+	_, err := asn1.Unmarshal(der, &inner)
+	defer clear(inner.PrivateKey)
+	if err != nil || inner.Public.BitLength == 0 { // OpenSSH's form, which was compared, or no public key
+		return nil
+	}
+	whole, err := k.PublicKey.Bytes()
+	if err != nil {
+		return err
+	}
+	if short := elliptic.MarshalCompressed(k.Curve, k.X, k.Y); !bytes.Equal(inner.Public.Bytes, whole) && !bytes.Equal(inner.Public.Bytes, short) {
+		return hint.Wrap(errors.New("private key: the public key in the file is that of another: the file is damaged"), "restore the file from a backup")
+	}
+	return nil
 }

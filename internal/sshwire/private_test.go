@@ -140,6 +140,74 @@ func TestPrivateKeyAmongOtherThings(t *testing.T) {
 	}
 }
 
+// TestPrivateKeyOfAnother: a file with the private half of one key and the public
+// half of another is damaged, whatever form it has.
+func TestPrivateKeyOfAnother(t *testing.T) {
+	for _, curve := range []elliptic.Curve{elliptic.P256(), elliptic.P384(), elliptic.P521()} {
+		k, err := ecdsa.GenerateKey(curve, rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		scalar, err := k.Bytes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for form, data := range encodings(t, k) {
+			if _, err := PrivateKey(data, nil); err != nil {
+				t.Fatalf("%s: %v", form, err)
+			}
+			block, _ := pem.Decode(data)
+			scalar = bytes.TrimLeft(scalar, "\x00") // as OpenSSH's form has it
+			at := bytes.Index(block.Bytes, scalar)
+			if at < 0 {
+				t.Fatalf("%s: the private key is not in it", form)
+			}
+			block.Bytes[at+len(scalar)-1] ^= 2
+			if got, err := PrivateKey(pem.EncodeToMemory(block), nil); err == nil {
+				t.Errorf("%s: accepted, with the public key %v", form, got.Public())
+			}
+			if strings.HasPrefix(block.Type, "OPENSSH") {
+				continue
+			}
+			//lint:ignore SA1019 keys of this form exist.
+			locked, err := x509.EncryptPEMBlock(rand.Reader, block.Type, block.Bytes, []byte("open"), x509.PEMCipherAES256)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := PrivateKey(pem.EncodeToMemory(locked), []byte("open")); err == nil {
+				t.Errorf("%s: accepted with a passphrase", form)
+			}
+		}
+	}
+}
+
+// TestPublicHalves: OpenSSL leaves the public key out if it is told to, or writes it
+// in its short form.
+func TestPublicHalves(t *testing.T) {
+	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	scalar, err := k.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	short := elliptic.MarshalCompressed(k.Curve, k.X, k.Y)
+	for name, public := range map[string][]byte{"none": nil, "short": short} {
+		der, err := asn1.Marshal(sec1{
+			Version: 1, PrivateKey: scalar, Curve: asn1.ObjectIdentifier{1, 2, 840, 10045, 3, 1, 7},
+			Public: asn1.BitString{Bytes: public, BitLength: 8 * len(public)},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := PrivateKey(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}), nil)
+		if err != nil || !k.PublicKey.Equal(got.Public()) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestPrivateKeyWithPassphrase(t *testing.T) {
 	k := privateKeys(t)["p384"]
 	block, err := ssh.MarshalPrivateKeyWithPassphrase(k, "me@here", []byte("open sesame"))
