@@ -73,9 +73,13 @@ func TestPIN(t *testing.T) {
 // what the agent computed.
 func TestConfirm(t *testing.T) {
 	w := newWorld(t)
+	_, err := w.try("", "sealsmith", "key", "create", "release", "--usage", "artifact", "--pin")
+	wantStatus(t, err, 4, "hint: in a script, give the PIN with --pin-fd N")
 	w.run("sealsmith", "key", "create", "release", "--usage", "artifact")
+	_, err = w.try("", "sealsmith", "key", "pin", "release", "--guessable-unsafe")
+	wantStatus(t, err, 4, "hint: in a script, give PINs with --pin-fd N and --new-pin-fd N")
 	dir := w.release()
-	_, err := w.try("", "sealsmith", "bundle", "sign", dir, "--key", "release")
+	_, err = w.try("", "sealsmith", "bundle", "sign", dir, "--key", "release")
 	wantStatus(t, err, 4, "nobody can be asked")
 
 	w.askpass("yes", "no")

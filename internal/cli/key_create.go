@@ -132,5 +132,6 @@ func (a *app) create(ctx context.Context, client *agent.Client, spec key.Spec, a
 		spec.PIN = newPIN(terminal, fmt.Sprintf("Choose a PIN for the new key %s.", spec.Name))
 		return client.Create(ctx, spec)
 	}
-	return client.CreateWithPrompt(ctx, spec)
+	in, err := client.CreateWithPrompt(ctx, spec)
+	return in, adviseFD(err, "in a script, give the PIN with --pin-fd N")
 }

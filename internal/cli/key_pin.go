@@ -101,6 +101,9 @@ func (a *app) changePIN(ctx context.Context, ref key.Ref, change key.PINChange, 
 		}
 	}
 	now, err := sendChange(ctx, client, in, change, remove)
+	if a.terminal() == nil && (asksOld || asksNew) {
+		err = adviseFD(err, "in a script, give PINs with --pin-fd N and --new-pin-fd N")
+	}
 	if err != nil {
 		return err
 	}

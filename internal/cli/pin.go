@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"crypto/subtle"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -109,6 +110,14 @@ func (l *lineReader) Read(p []byte) (int, error) {
 		return 0, io.EOF
 	}
 	return n, err
+}
+
+// adviseFD tells scripts how to give the PIN that nobody could be asked for.
+func adviseFD(err error, advice string) error {
+	if errors.Is(err, key.ErrDenied) {
+		return hint.Wrap(err, advice)
+	}
+	return err
 }
 
 // lend makes a [key.LendFunc] of a buffer that its owner wipes.
