@@ -78,6 +78,7 @@ bench: ## figures as ratios: make bench BENCH=agent/
 
 # Only copies, so that root needs no Go: run `make build` first.
 SHARE := $(DESTDIR)$(PREFIX)/share
+UNITS := $(DESTDIR)$(PREFIX)/lib/systemd
 .PHONY: install
 install: ## install what `make build` made below PREFIX (/usr/local)
 	@test -x bin/sealsmith -a -d bin/man || { echo 'install: error: nothing is built' >&2; echo 'install: hint: run make build first' >&2; exit 1; }
@@ -87,6 +88,11 @@ install: ## install what `make build` made below PREFIX (/usr/local)
 	install -m 644 bin/completions/sealsmith '$(SHARE)/bash-completion/completions/'
 	install -m 644 bin/completions/_sealsmith '$(SHARE)/zsh/site-functions/'
 	install -m 644 bin/completions/sealsmith.fish '$(SHARE)/fish/vendor_completions.d/'
+	install -d '$(UNITS)/user' '$(UNITS)/system'
+	install -m 644 internal/systemd/user/* '$(UNITS)/user/'
+	install -m 644 internal/systemd/host/* '$(UNITS)/system/'
+	sed -i.tmp 's|@AGENT@|$(PREFIX)/bin/sealsmith-agent|' '$(UNITS)/user/sealsmith-agent.service' '$(UNITS)/system/sealsmith-host.service'
+	rm '$(UNITS)/user/sealsmith-agent.service.tmp' '$(UNITS)/system/sealsmith-host.service.tmp'
 
 .PHONY: clean
 clean: ## remove what was built

@@ -11,7 +11,7 @@ var layers = []layer{
 		"catalog", "internal/atomicfile", "internal/config", "internal/dsse", "internal/hint",
 		"internal/limits", "internal/logx", "internal/peercred", "internal/prompt", "internal/secret",
 		"internal/sockets", "internal/sshsig", "internal/sshwire", "internal/strictyaml",
-		"internal/version", "internal/xdg",
+		"internal/systemd", "internal/version", "internal/xdg",
 	}},
 	{"vocabulary", []string{"key"}},
 	{"devices and formats", []string{"tpm", "bundle", "oci", "provenance"}},

@@ -19,6 +19,9 @@ const app = "sealsmith"
 // ConfigFile is where the configuration is read from unless told otherwise.
 func ConfigFile() string { return filepath.Join(xdg.ConfigHome, app, "config.yaml") }
 
+// UserUnits is where systemd looks for a user's own units (systemd.unit(5)).
+func UserUnits() string { return filepath.Join(xdg.ConfigHome, "systemd", "user") }
+
 // Data holds what must not be lost: the key files and the device pins.
 func Data() string { return filepath.Join(xdg.DataHome, app) }
 
