@@ -37,7 +37,7 @@ func (d *Device) Answer(ctx context.Context, challenge *Challenge) (*Answer, err
 }
 
 func (c *chip) answer(challenge *Challenge) (secret []byte, err error) {
-	o, err := akFile{c.pins.dir, c.pins.device}.read()
+	o, _, err := akFile{c.pins.dir, c.pins.device}.read()
 	if err != nil {
 		return nil, err
 	}

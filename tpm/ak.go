@@ -47,21 +47,26 @@ func (f akFile) path() string {
 	return filepath.Join(f.dir, fmt.Sprintf("ak-%x.tpm", sum[:8]))
 }
 
-// read returns the attestation key; nil: there is none yet.
-func (f akFile) read() (*object, error) {
+// asidePath is where a key that the TPM did not load is kept: that answer of the TPM
+// has no HMAC, and enrolments are about the key.
+func (f akFile) asidePath(o *object) string { return fmt.Sprintf("%s.%x.old", f.path(), o.name[2:10]) }
+
+// read returns the attestation key and the content of its file; nil: there is none
+// yet.
+func (f akFile) read() (*object, []byte, error) {
 	data, err := readOwn(f.path(), limits.TPMKeyFile)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, nil, nil
 	}
 	var o *object
 	if err == nil {
 		o, err = parseAK(data)
 	}
 	if err != nil {
-		return nil, hint.Wrap(fmt.Errorf("attestation key %s: %w", f.path(), err),
+		return nil, nil, hint.Wrap(fmt.Errorf("attestation key %s: %w", f.path(), err),
 			"restore the file from a backup; without it another key is made, which must be enrolled again")
 	}
-	return o, nil
+	return o, data, nil
 }
 
 func parseAK(data []byte) (*object, error) {
@@ -83,8 +88,8 @@ func parseAK(data []byte) (*object, error) {
 	return &object{name: string(name.Buffer), public: file.public, private: file.private}, nil
 }
 
-// replace stores made in place of old, unless another process has replaced old
-// meanwhile. It returns the key that is stored then.
+// replace stores made in place of old, which it keeps aside, unless another process
+// has replaced old meanwhile. It returns the key that is stored then.
 func (f akFile) replace(ctx context.Context, old, made *object) (*object, error) {
 	emptyAuth := true
 	file := &keyFile{
@@ -102,12 +107,17 @@ func (f akFile) replace(ctx context.Context, old, made *object) (*object, error)
 		return nil, err
 	}
 	defer lock.Close()
-	there, err := f.read()
+	there, kept, err := f.read()
 	if err != nil {
 		return nil, err
 	}
 	if there != nil && (old == nil || there.name != old.name) {
 		return there, nil
+	}
+	if there != nil {
+		if err := atomicfile.Write(f.asidePath(there), kept, 0o600); err != nil {
+			return nil, fmt.Errorf("keep the attestation key: %w", err)
+		}
 	}
 	if err := atomicfile.Write(f.path(), data, 0o600); err != nil {
 		return nil, fmt.Errorf("store the attestation key: %w", err)
@@ -120,7 +130,7 @@ func (f akFile) replace(ctx context.Context, old, made *object) (*object, error)
 // so that there is a slot for one more.
 func (c *chip) withAK(f func(*object, tpm2.TPMHandle) error) (err error) {
 	file := akFile{c.pins.dir, c.pins.device}
-	o, err := file.read()
+	o, _, err := file.read()
 	if err != nil {
 		return err
 	}
@@ -128,7 +138,7 @@ func (c *chip) withAK(f func(*object, tpm2.TPMHandle) error) (err error) {
 	foreign := errors.Is(err, tpm2.TPMRCIntegrity)
 	if foreign || err == nil && o == nil {
 		if foreign {
-			c.notice("the attestation key does not belong to this TPM, which was cleared or replaced: another one is made, and must be enrolled again")
+			c.notice("the attestation key does not belong to this TPM, which was cleared or replaced: another one is made, and must be enrolled again; the old file is kept as " + file.asidePath(o))
 		}
 		o, handle, err = c.renewAK(file, o)
 	}

@@ -55,12 +55,18 @@ func TestOneAttestationKeyWins(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		there, err := f.read()
+		there, _, err := f.read()
 		if err != nil || there == nil {
 			t.Fatalf("%v, %v", there, err)
 		}
 		if old != nil && there.name == old.name {
 			t.Error("the foreign key was not replaced")
+		}
+		if old != nil {
+			data, err := os.ReadFile(f.asidePath(old))
+			if kept, parseErr := parseAK(data); err != nil || parseErr != nil || kept.name != old.name {
+				t.Errorf("the foreign key was not kept: %v, %v", err, parseErr)
+			}
 		}
 		if slices.ContainsFunc(got[:], func(name string) bool { return name != there.name }) {
 			t.Errorf("round %d: %x, stored is %x", round, got, there.name)

@@ -88,7 +88,8 @@ func (f *keyFile) loadable(private []byte) *keyFile {
 
 // Import implements [key.Importer]. The file is one of [Wrap] or another
 // importable key for a parent in this TPM, or one that this TPM loads, whoever made
-// it. No PIN is needed. Nothing is written unless the TPM has loaded the key.
+// it. No PIN is needed. Nothing is written unless the TPM has loaded the key. A key
+// that the folder has with another usage fails with [key.ErrExists].
 func (b *Backend) Import(ctx context.Context, s key.ImportSpec) (key.Signer, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
@@ -97,6 +98,9 @@ func (b *Backend) Import(ctx context.Context, s key.ImportSpec) (key.Signer, err
 		return nil, fmt.Errorf("key %q: %w", s.Name, key.ErrExists)
 	}
 	k, file, err := newcomer(s.File)
+	if err == nil {
+		err = b.oneUsage(k.info)
+	}
 	if err == nil {
 		k, file, err = b.adopt(ctx, k, file)
 	}
@@ -111,6 +115,17 @@ func (b *Backend) Import(ctx context.Context, s key.ImportSpec) (key.Signer, err
 	}
 	b.log.Info("key imported", logx.Ref, k.info.Ref.String(), logx.Key, string(k.info.ID))
 	return &signer{b, k}, nil
+}
+
+// oneUsage refuses a key that is here already with another usage: a key has one.
+func (b *Backend) oneUsage(k key.Info) error {
+	for in, err := range ReadDir(b.folder.dir) {
+		if err == nil && in.ID == k.ID && in.Usage != k.Usage {
+			return hint.Wrap(fmt.Errorf("it is here already, as %s of usage %s: %w", in.Ref, in.Usage, key.ErrExists),
+				"a key has one usage; make another key for the other")
+		}
+	}
+	return nil
 }
 
 // importComment is the comment that was asked for, else the file's description if

@@ -384,11 +384,15 @@ func TestImportOverAName(t *testing.T) {
 	g := newTarget(t, nil)
 	create(t, g.b, "taken", key.P256, nil)
 	file := wrap(t, g.parent, softKey(t, key.P256), tpm.WrapOptions{Usage: key.SSH})
+	soft := softKey(t, key.P256)
+	g.mustImport(t, "first", wrap(t, g.parent, soft, tpm.WrapOptions{Usage: key.SSH}))
+	again := wrap(t, g.parent, soft, tpm.WrapOptions{Usage: key.Digest})
 	for name, c := range map[string]struct {
 		spec key.ImportSpec
 		want error
 	}{
 		"taken":       {key.ImportSpec{Name: "taken", File: file}, key.ErrExists},
+		"two usages":  {key.ImportSpec{Name: "two", File: again}, key.ErrExists},
 		"bad name":    {key.ImportSpec{Name: "../k", File: file}, key.ErrUsage},
 		"bad comment": {key.ImportSpec{Name: "k", Comment: "a\nb", File: file}, key.ErrUsage},
 		"no file":     {key.ImportSpec{Name: "k"}, key.ErrUsage},
@@ -398,7 +402,7 @@ func TestImportOverAName(t *testing.T) {
 			t.Errorf("%s: %v; want %v", name, err, c.want)
 		}
 	}
-	wantListed(t, g.b, []string{"taken"}, nil)
+	wantListed(t, g.b, []string{"first", "taken"}, nil)
 }
 
 // TestImportFaults: what is lost on the way is done again; a refusal leaves nothing.

@@ -94,7 +94,7 @@ func (a *app) importFile(ctx context.Context, name, path string, f keyImportFlag
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	in, err := a.importKey(ctx, spec, private, f)
-	if errors.Is(err, key.ErrExists) {
+	if errors.Is(err, key.ErrExists) && len(hint.Of(err)) == 0 {
 		return hint.Wrap(err, "choose another name, or see what it is with: sealsmith key show "+name)
 	}
 	if err != nil {
