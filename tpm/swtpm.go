@@ -8,6 +8,8 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
+	"sync"
 	"syscall"
 	"time"
 
@@ -77,11 +79,33 @@ func (s *SWTPM) Start() (conn net.Conn, ended func() error, err error) {
 	// A process group of its own: ^C at a terminal is for us, and we stop the
 	// child in order.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := cmd.Start(); err != nil {
+	endWithThread(cmd.SysProcAttr)
+	release, err := startKept(cmd)
+	if err != nil {
 		return nil, nil, errors.Join(err, ours.Close())
 	}
 	s.log.Debug("swtpm started", "pid", cmd.Process.Pid, logx.Path, s.dir)
-	return ours, func() error { return reap(cmd, stderr, s.log) }, nil
+	return ours, func() error {
+		defer release()
+		return reap(cmd, stderr, s.log)
+	}, nil
+}
+
+// startKept starts a child on a thread that stays until release. A swtpm that cannot
+// give its answer to somebody who was killed does not see the end of its connection:
+// it would stay for ever, with the lock of its folder.
+func startKept(cmd *exec.Cmd) (release func(), err error) {
+	started, ended := make(chan error), make(chan struct{})
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			<-ended
+		}
+	}()
+	return sync.OnceFunc(func() { close(ended) }), <-started
 }
 
 // reap waits for a child whose connection is closed, and kills it if it stays.
