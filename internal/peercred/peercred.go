@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"syscall"
 )
 
@@ -17,22 +18,28 @@ type Credentials struct {
 var ErrUnsupported = errors.New("peer credentials are not supported on this system")
 
 // Of asks for the peer of a unix socket connection.
-func Of(conn net.Conn) (Credentials, error) {
+func Of(conn net.Conn) (Credentials, error) { return control(conn, "credentials", ask) }
+
+// ProcessOf asks for the peer's process as a descriptor (pidfd_open(2)), which keeps
+// meaning that process when its number is given to another. The caller closes it.
+func ProcessOf(conn net.Conn) (*os.File, error) { return control(conn, "process", askProcess) }
+
+// control runs f with the descriptor of a connection.
+func control[T any](conn net.Conn, what string, f func(fd int) (T, error)) (t T, err error) {
 	sc, ok := conn.(syscall.Conn)
 	if !ok {
-		return Credentials{}, fmt.Errorf("connection of type %T has no peer credentials", conn)
+		return t, fmt.Errorf("connection of type %T has no peer %s", conn, what)
 	}
 	raw, err := sc.SyscallConn()
 	if err != nil {
-		return Credentials{}, err
+		return t, err
 	}
-	var c Credentials
 	var askErr error
-	if err := raw.Control(func(fd uintptr) { c, askErr = ask(int(fd)) }); err != nil {
-		return Credentials{}, err
+	if err := raw.Control(func(fd uintptr) { t, askErr = f(int(fd)) }); err != nil {
+		return t, err
 	}
 	if askErr != nil {
-		return Credentials{}, fmt.Errorf("peer credentials: %w", askErr)
+		return t, fmt.Errorf("peer %s: %w", what, askErr)
 	}
-	return c, nil
+	return t, nil
 }
