@@ -12,22 +12,11 @@ import (
 
 // The JSON of the control API; docs/spec/control-api.md is its contract.
 
-// Status is what GET /v1/status answers.
-type Status struct {
-	API     int    `json:"api"`     // version of the API: 1
-	Version string `json:"version"` // of the program
-	PID     int    `json:"pid"`     // of the agent
-	Device  string `json:"device"`  // the device string
-}
-
 // DeviceStatus is what GET /v1/device answers.
 type DeviceStatus struct {
 	Device string          `json:"device"`
 	Status json.RawMessage `json:"status"` // as the driver describes it
 }
-
-// apiVersion is the version in the path.
-const apiVersion = 1
 
 type errorAnswer struct {
 	Error wireError `json:"error"`

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/internal/limits"
@@ -44,11 +45,15 @@ type Rule struct {
 	Confirm bool
 	// Namespaces replaces the usual SSHSIG namespaces unless it is empty.
 	Namespaces []string
+	// PINIdle is how long a PIN that is not used is remembered; 0: 15 minutes.
+	PINIdle time.Duration
+	// PINNever has the PIN asked for at each use.
+	PINNever bool
 }
 
 // authorize decides whether a request is granted, asking a person if need be.
 func (s *Server) authorize(ctx context.Context, r Request) error {
-	rule := s.config.Rules[r.Key.ID]
+	rule := s.settings.Load().Rules[r.Key.ID]
 	if !slices.Contains(allowed[r.Socket][r.Key.Usage], r.Form) {
 		err := refuse(fmt.Sprintf("%s keys do not sign the form %s on the %s socket", r.Key.Usage, r.Form, r.Socket))
 		return hint.Wrap(err, fmt.Sprintf("%s keys sign there: %s", r.Key.Usage, formsOf(r.Socket, r.Key.Usage)))

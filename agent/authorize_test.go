@@ -178,7 +178,7 @@ func TestNobodyConfirmsTheInvisible(t *testing.T) {
 	h := start(t, nil)
 	h.person.confirm, h.person.pins = yes, []string{"1234"}
 	rules := map[key.ID]Rule{}
-	h.server.config.Rules = rules
+	h.server.apply(Settings{Rules: rules})
 	c := h.client()
 	subject := `{"digest":{"sha256":"` + strings.Repeat("0a", 32) + `"}}`
 	many := strings.Repeat(subject+",", limits.ShownDigests) + subject

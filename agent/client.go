@@ -84,13 +84,6 @@ func (c *Client) Close() error {
 	return c.close()
 }
 
-// Status describes the agent.
-func (c *Client) Status(ctx context.Context) (Status, error) {
-	var s Status
-	err := c.call(ctx, "GET", "/v1/status", nil, &s)
-	return s, err
-}
-
 // Device describes the agent's device, which it may have to open for that.
 func (c *Client) Device(ctx context.Context) (DeviceStatus, error) {
 	var d DeviceStatus

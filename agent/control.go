@@ -7,13 +7,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"time"
 
 	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/internal/logx"
 	"github.com/sealsmith/sealsmith/internal/secret"
-	"github.com/sealsmith/sealsmith/internal/version"
 	"github.com/sealsmith/sealsmith/key"
 )
 
@@ -22,6 +20,7 @@ func (s *Server) controlHandler() http.Handler {
 	mux := http.NewServeMux()
 	for pattern, h := range map[string]func(w http.ResponseWriter, r *http.Request) (status int, answer any, err error){
 		"GET /v1/status":            s.status,
+		"POST /v1/reload":           s.reload,
 		"GET /v1/device":            s.device,
 		"GET /v1/device/storage":    s.deviceStorage,
 		"GET /v1/device/ek":         s.deviceEK,
@@ -34,6 +33,7 @@ func (s *Server) controlHandler() http.Handler {
 		"POST /v1/keys/{id}/sign":   s.signKey,
 		"POST /v1/keys/{id}/attest": s.attestKey,
 		"POST /v1/keys/{id}/pin":    s.changePIN,
+		"POST /v1/keys/{id}/unlock": s.unlockKey,
 		"POST /v1/secrets":          s.putSecret,
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
@@ -139,12 +139,9 @@ func (s *Server) readJSON(w http.ResponseWriter, r *http.Request, into any) (rel
 	})
 }
 
-func (s *Server) status(http.ResponseWriter, *http.Request) (int, any, error) {
-	return http.StatusOK, Status{API: apiVersion, Version: version.Text(), PID: os.Getpid(), Device: s.config.Device.String()}, nil
-}
-
 func (s *Server) device(_ http.ResponseWriter, r *http.Request) (int, any, error) {
 	status, err := s.config.Device.Status(r.Context())
+	s.seen.used(err)
 	if err != nil {
 		return 0, nil, err
 	}

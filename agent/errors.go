@@ -40,6 +40,7 @@ var codes = []struct {
 	{"no_device", http.StatusServiceUnavailable, key.ErrNoDevice},
 	{"busy", http.StatusServiceUnavailable, key.ErrBusy},
 	{"foreign", http.StatusConflict, key.ErrForeign},
+	{"configuration", http.StatusUnprocessableEntity, ErrConfiguration},
 }
 
 // wireError is an error on the control socket.

@@ -8,10 +8,15 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/internal/secret"
 	"github.com/sealsmith/sealsmith/key"
 )
+
+// ErrNobody is wrapped, besides [key.ErrDenied], by the errors of a [Prompter] that has
+// nobody to ask.
+var ErrNobody error = &classError{"denied", key.ErrDenied}
 
 // Prompter asks a person. Implementations are safe for concurrent use and give
 // up when ctx ends. Their errors wrap [key.ErrDenied], whether the person said no
@@ -25,8 +30,9 @@ type Prompter interface {
 }
 
 // PINs asks for the PINs of keys and remembers those that may be remembered: of
-// keys that no person has to supervise, for 15 minutes after the last use and 8
-// hours in all. It is safe for concurrent use. A key has one prompt at a time, and
+// keys that no person has to supervise, for 15 minutes after the last use (or what the
+// key's [Rule] says) and 8 hours in all, and never beyond a sleep of the machine. It is
+// safe for concurrent use. A key has one prompt at a time, and
 // all keys together have few; who waits longer for one than a person may think
 // fails with [key.ErrBusy].
 type PINs struct {
@@ -35,9 +41,13 @@ type PINs struct {
 	stop     context.CancelCauseFunc
 	places   chan struct{} // one for each prompt on the screen
 
+	asleep func() time.Duration // how long the machine has slept since its start
+
 	mu         sync.Mutex
 	remembered map[key.ID]*rememberedPIN
 	turns      map[key.ID]chan struct{} // whose holder may prompt for the key
+	rules      map[key.ID]Rule
+	slept      time.Duration // what asleep said last
 }
 
 // rememberedPIN is a PIN that a device accepted. The fields other than pin are
@@ -53,8 +63,8 @@ type rememberedPIN struct {
 func NewPINs(p Prompter) *PINs {
 	ctx, stop := context.WithCancelCause(context.Background())
 	return &PINs{
-		prompter: p, stopped: ctx, stop: stop, places: make(chan struct{}, limits.Prompts),
-		remembered: map[key.ID]*rememberedPIN{}, turns: map[key.ID]chan struct{}{},
+		prompter: p, stopped: ctx, stop: stop, places: make(chan struct{}, limits.Prompts), asleep: asleep,
+		remembered: map[key.ID]*rememberedPIN{}, turns: map[key.ID]chan struct{}{}, slept: asleep(),
 	}
 }
 
@@ -82,7 +92,10 @@ func (p *PINs) Auth(ctx context.Context, r key.AuthRequest, use func(secret []by
 		_, err := p.ask(ctx, r, use, false, nil)
 		return err
 	}
-	keep := !supervised(r.Key)
+	if from, yes := ctx.Value(unlocking{}).(key.LendFunc); yes {
+		return p.learn(ctx, r, use, from)
+	}
+	keep := p.keeps(r.Key)
 	var wrong error
 	if keep {
 		var done bool
@@ -106,6 +119,9 @@ func (p *PINs) Auth(ctx context.Context, r key.AuthRequest, use func(secret []by
 	pin, err := p.ask(ctx, r, use, keep, wrong)
 	if pin != nil {
 		p.remember(r.Key.ID, pin)
+	}
+	if errors.Is(err, ErrNobody) && keep {
+		err = hint.Wrap(err, "where nobody can be asked, tell the agent the PIN beforehand: sealsmith agent unlock-key "+r.Key.Ref.Name)
 	}
 	return err
 }
@@ -136,18 +152,19 @@ func (p *PINs) useRemembered(id key.ID, use func(secret []byte) error) (done boo
 func (p *PINs) lookup(id key.ID) *rememberedPIN {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.wake()
 	r := p.remembered[id]
 	if r == nil {
 		return nil
 	}
-	now := time.Now().Round(0)
-	if now.Sub(r.used) >= limits.PINIdle || now.Sub(r.learnt) >= limits.PINLife {
+	now, idle := time.Now().Round(0), p.idle(id)
+	if now.Sub(r.used) >= idle || now.Sub(r.learnt) >= limits.PINLife {
 		// The machine slept: let the timer fire now.
 		r.timer.Reset(0)
 		return nil
 	}
 	r.used = now
-	r.timer.Reset(min(limits.PINIdle, limits.PINLife-now.Sub(r.learnt)))
+	r.timer.Reset(min(idle, limits.PINLife-now.Sub(r.learnt)))
 	return r
 }
 
@@ -156,11 +173,13 @@ func (p *PINs) remember(id key.ID, pin *secret.Buffer) {
 	r := &rememberedPIN{pin: pin, learnt: now, used: now}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.stopped.Err() != nil {
+	p.wake()
+	idle := p.idle(id)
+	if p.stopped.Err() != nil || idle == 0 {
 		pin.Wipe()
 		return
 	}
-	r.timer = time.AfterFunc(limits.PINIdle, func() { p.forgetPIN(id, r) })
+	r.timer = time.AfterFunc(min(idle, limits.PINLife), func() { p.forgetPIN(id, r) })
 	if old := p.remembered[id]; old != nil {
 		old.timer.Reset(0)
 	}

@@ -46,6 +46,7 @@ const (
 	FormUnrecognised Form = "unrecognised"
 
 	formAttest Form = "attest" // no signature: the device vouches for the key
+	formUnlock Form = "unlock" // no signature: the PIN is to be remembered
 )
 
 // Request is a request to sign, as far as it is known: what the agent computed,
@@ -150,6 +151,8 @@ func (r Request) question(title string) Question {
 		q.add("Message digest", r.Digest)
 	case formAttest:
 		q.add("To prove", "that the key is in this device")
+	case formUnlock:
+		q.add("To remember it for", "later uses")
 	case FormDigest:
 		q.add("Digest of something unknown", r.Digest)
 	}

@@ -11,13 +11,16 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 
+	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/internal/logx"
 	"github.com/sealsmith/sealsmith/key"
 )
 
-// Config is what a [Server] works with. All fields are required but Rules.
+// Config is what a [Server] works with. All fields are required but Rules,
+// ConfigFile and Reload.
 type Config struct {
 	// Keys holds the keys. Their drivers ask for PINs by [PINs.Auth].
 	Keys *key.Ring
@@ -25,6 +28,11 @@ type Config struct {
 	PINs *PINs
 	// Rules are the configured rules for keys.
 	Rules map[key.ID]Rule
+	// ConfigFile is where the rules come from, for people; it may be empty.
+	ConfigFile string
+	// Reload reads the configuration again; nil if that cannot be done. Its
+	// errors say what is wrong, and wrap [ErrConfiguration].
+	Reload func() (Settings, error)
 	// Device is the device of the keys.
 	Device Device
 	// Audit records every request. The caller closes it after the server.
@@ -60,6 +68,10 @@ type Server struct {
 	bodies  budget
 	secrets secrets
 	uses    uses
+	seen    seen
+
+	settings  atomic.Pointer[settings]
+	reloading sync.Mutex
 
 	// stopping is closed when the server stops: nothing new is begun.
 	stopping chan struct{}
@@ -80,6 +92,7 @@ func NewServer(c Config) *Server {
 		stopping: make(chan struct{}),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.apply(Settings{Rules: c.Rules})
 	return s
 }
 
@@ -105,6 +118,7 @@ func (s *Server) ServeSSH(l net.Listener) error {
 		return nil
 	}
 	defer s.serving.Done()
+	s.seen.serves(SocketSSH, l.Addr())
 	for {
 		nc, err := in.Accept()
 		if err != nil {
@@ -134,6 +148,7 @@ func (s *Server) ServeControl(l net.Listener) error {
 		return l.Close()
 	}
 	defer s.serving.Done()
+	s.seen.serves(SocketControl, l.Addr())
 	return s.serveError(h.Serve(in))
 }
 
@@ -214,6 +229,7 @@ type signing struct {
 func (s *Server) sign(ctx context.Context, j signing) (signature []byte, err error) {
 	if err = s.authorize(ctx, j.Request); err == nil {
 		signature, err = j.signer.SignContext(newContext(ctx, j.Request), j.digest, j.opts)
+		s.seen.used(err)
 	}
 	if cause := context.Cause(ctx); errors.Is(cause, errDeleted) {
 		err = cause
@@ -235,7 +251,7 @@ func (s *Server) settle(j signing, err error) error {
 	err = errors.Join(err, s.config.Audit.write(r))
 	log := s.config.Log.With(logx.Ref, r.Ref, logx.Purpose, r.Form, logx.Peer, j.Peer.PID)
 	if err != nil {
-		log.Info("not signed", logx.Err, err)
+		log.Info("not signed", logx.Err, err, logx.Hint, hint.Of(err))
 		return fmt.Errorf("sign with %q: %w", r.Ref, err)
 	}
 	log.Info("signed")

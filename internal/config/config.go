@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"time"
 
 	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/internal/limits"
@@ -41,26 +43,43 @@ type Key struct {
 	// of the usual ones of its usage: git and file for ssh keys;
 	// sealsmith-bundle, file and NAME@DOMAIN for artifact keys.
 	Namespaces []string `yaml:"namespaces"`
+	// PINCache is how long the agent remembers the PIN without a use: from 1s to
+	// 8h, or never. The default is 15m. A PIN is forgotten after 8 hours in any
+	// case, and when the machine slept. Those of keys that a person is asked
+	// about at each use are never remembered.
+	PINCache string `yaml:"pin_cache"`
+}
+
+// PINIdle is [Key.PINCache] as a time: 0 if nothing is set, negative for never.
+func (k Key) PINIdle() (time.Duration, error) {
+	switch k.PINCache {
+	case "":
+		return 0, nil
+	case "never":
+		return -1, nil
+	}
+	idle, err := time.ParseDuration(k.PINCache)
+	if err != nil || idle < time.Second || idle > limits.PINLife {
+		return 0, hint.Wrap(fmt.Errorf("pin_cache %.80q is no time from 1s to %v", k.PINCache, limits.PINLife), "write, say: pin_cache: 10m, or: pin_cache: never")
+	}
+	return idle, nil
 }
 
 // idGrammar is key.ID's.
 var idGrammar = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
-// Load reads the configuration: from path if it is not empty, else from the
-// file that SEALSMITH_CONFIG names, else from [xdg.ConfigFile], which need not
-// exist.
+// File is the path of the configuration: path if it is not empty, else what
+// SEALSMITH_CONFIG names, else [xdg.ConfigFile], which need not exist.
+func File(path string) string { return cmp.Or(path, os.Getenv("SEALSMITH_CONFIG"), xdg.ConfigFile()) }
+
+// Load reads the configuration, from the file that [File] says.
 func Load(path string) (*Config, error) {
-	if path == "" {
-		path = os.Getenv("SEALSMITH_CONFIG")
+	path = File(path)
+	c, err := read(path)
+	if path == xdg.ConfigFile() && errors.Is(err, fs.ErrNotExist) {
+		return &Config{}, nil
 	}
-	if path == "" {
-		c, err := read(xdg.ConfigFile())
-		if errors.Is(err, fs.ErrNotExist) {
-			return &Config{}, nil
-		}
-		return c, err
-	}
-	return read(path)
+	return c, err
 }
 
 func read(path string) (*Config, error) {
@@ -112,6 +131,9 @@ func Parse(data []byte) (*Config, error) {
 			if err := sshsig.CheckNamespace(namespace); err != nil {
 				return nil, at(k.Line, err)
 			}
+		}
+		if _, err := k.Value.PINIdle(); err != nil {
+			return nil, at(k.Line, err)
 		}
 		c.Keys[id] = k.Value
 	}

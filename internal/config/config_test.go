@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -21,6 +22,7 @@ keys:
   ` + id + `:
     confirm: true
     namespaces: [git, "notes@example.org"]
+    pin_cache: 10m
 `
 
 func TestParse(t *testing.T) {
@@ -30,10 +32,18 @@ func TestParse(t *testing.T) {
 	}
 	want := &Config{
 		TPM: "swtpm:/tmp/x", Pinentry: "/usr/bin/pinentry-gtk",
-		Keys: map[string]Key{id: {Confirm: true, Namespaces: []string{"git", "notes@example.org"}}},
+		Keys: map[string]Key{id: {Confirm: true, Namespaces: []string{"git", "notes@example.org"}, PINCache: "10m"}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestPINIdle(t *testing.T) {
+	for text, want := range map[string]time.Duration{"": 0, "never": -1, "1s": time.Second, "8h": 8 * time.Hour} {
+		if got, err := (Key{PINCache: text}).PINIdle(); got != want || err != nil {
+			t.Errorf("%q: %v, %v", text, got, err)
+		}
 	}
 }
 
@@ -46,6 +56,10 @@ func TestParseRefuses(t *testing.T) {
 		{"keys:\n  " + id + ":\n    confirm: maybe\n", "line 3:"},
 		{"keys:\n  " + id + ":\n    namespaces: [\"\"]\n", "line 3: "},
 		{"keys:\n  " + id + ":\n    namespaces: [\"ä\"]\n", "not printable ASCII"},
+		{"keys:\n  " + id + ":\n    pin_cache: always\n", `line 3: pin_cache "always" is no time from 1s to 8h0m0s`},
+		{"keys:\n  " + id + ":\n    pin_cache: 9h\n", "is no time from"},
+		{"keys:\n  " + id + ":\n    pin_cache: 0s\n", "is no time from"},
+		{"keys:\n  " + id + ":\n    pin_cache: 600\n", "line 3:"},
 	} {
 		if got, err := Parse([]byte(c.text)); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%q: %+v, %v; want %q", c.text, got, err, c.want)

@@ -86,6 +86,7 @@ func New(o Options) (*Daemon, error) {
 	d := &Daemon{ring: key.NewRing(backend), device: device, audit: audit}
 	d.server = agent.NewServer(agent.Config{
 		Keys: d.ring, PINs: pins, Rules: rules(c), Device: servedDevice{device}, Audit: audit, Log: o.Log,
+		ConfigFile: config.File(o.Config), Reload: o.reload(c),
 	})
 	return d, nil
 }
@@ -164,7 +165,8 @@ func deviceOf(flag string, c *config.Config) (string, error) {
 func rules(c *config.Config) map[key.ID]agent.Rule {
 	all := map[key.ID]agent.Rule{}
 	for id, k := range c.Keys {
-		all[key.ID(id)] = agent.Rule{Confirm: k.Confirm, Namespaces: k.Namespaces}
+		idle, _ := k.PINIdle() // was checked when it was read
+		all[key.ID(id)] = agent.Rule{Confirm: k.Confirm, Namespaces: k.Namespaces, PINIdle: max(idle, 0), PINNever: idle < 0}
 	}
 	return all
 }

@@ -32,7 +32,10 @@ func (p *people) PIN(ctx context.Context, q agent.Question, use func(pin []byte)
 
 // denied gives a refused or impossible question the class of a no.
 func denied(err error) error {
-	if errors.Is(err, prompt.ErrCancelled) || errors.Is(err, prompt.ErrUnavailable) {
+	switch {
+	case errors.Is(err, prompt.ErrUnavailable):
+		return fmt.Errorf("%w: %w", agent.ErrNobody, err)
+	case errors.Is(err, prompt.ErrCancelled):
 		return fmt.Errorf("%w: %w", key.ErrDenied, err)
 	}
 	return err

@@ -90,6 +90,10 @@ const (
 	// a break, and a working day.
 	PINIdle = 15 * time.Minute
 	PINLife = 8 * time.Hour
+	// Sleep is how long a machine has to sleep for its PINs to be forgotten: more
+	// than the clocks differ for other reasons, less than a lid takes to close
+	// and open.
+	Sleep = time.Second
 	// PromptTime is how long a person may think, and how long a request waits
 	// for others to be answered.
 	PromptTime = 2 * time.Minute

@@ -15,6 +15,7 @@ const (
 	Device  = "device"
 	Path    = "path"
 	Err     = "err"
+	Hint    = "hint" // what can be done about it
 )
 
 // New makes a logger that writes to w in the format "text" or "json".

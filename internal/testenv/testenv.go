@@ -28,6 +28,7 @@ const (
 	Git        Program = "git"
 	JQ         Program = "jq"
 	OpenSSL    Program = "openssl"
+	Curl       Program = "curl"
 	SHA256Sum  Program = "sha256sum"
 	Cosign     Program = "cosign"
 	Crane      Program = "crane"

@@ -1,0 +1,111 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/sealsmith/sealsmith/internal/version"
+	"github.com/sealsmith/sealsmith/key"
+)
+
+// Status is what GET /v1/status answers.
+type Status struct {
+	API           int           `json:"api"`     // version of the API: 1
+	Version       string        `json:"version"` // of the program
+	PID           int           `json:"pid"`     // of the agent
+	Sockets       Sockets       `json:"sockets"`
+	Device        string        `json:"device"`                 // the device string
+	DeviceError   *DeviceError  `json:"device_error,omitempty"` // of its last use
+	Configuration Configuration `json:"configuration"`
+	Keys          KeyCounts     `json:"keys"`
+	PINs          []HeldPIN     `json:"pins"` // that are remembered
+}
+
+// Sockets are the paths that the agent serves; empty: none.
+type Sockets struct {
+	SSH     string `json:"ssh,omitempty"`
+	Control string `json:"control,omitempty"`
+}
+
+// KeyCounts says how many keys the agent has.
+type KeyCounts struct {
+	Hardware int `json:"hardware"`
+}
+
+// DeviceError is how the last use of the device failed.
+type DeviceError struct {
+	Time    time.Time `json:"time"`
+	Code    string    `json:"code"`
+	Message string    `json:"message"`
+}
+
+// apiVersion is the version in the path.
+const apiVersion = 1
+
+// status describes the agent without a use of the device.
+func (s *Server) status(_ http.ResponseWriter, r *http.Request) (int, any, error) {
+	infos, _ := s.config.Keys.List(r.Context()) // GET /v1/keys says what is wrong with others
+	return http.StatusOK, Status{
+		API: apiVersion, Version: version.Text(), PID: os.Getpid(), Sockets: s.seen.sockets(),
+		Device: s.config.Device.String(), DeviceError: s.seen.device(), Configuration: s.configuration(),
+		Keys: KeyCounts{Hardware: len(infos)}, PINs: s.config.PINs.held(),
+	}, nil
+}
+
+// seen is what the server remembers for people who ask how it is.
+type seen struct {
+	mu          sync.Mutex
+	served      Sockets
+	deviceError *DeviceError
+}
+
+func (s *seen) sockets() Sockets {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.served
+}
+
+func (s *seen) device() *DeviceError {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.deviceError
+}
+
+// serves notes the path of a socket.
+func (s *seen) serves(socket Socket, at net.Addr) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if socket == SocketSSH {
+		s.served.SSH = at.String()
+	} else {
+		s.served.Control = at.String()
+	}
+}
+
+// used notes how a use of the device ended. An error that is not the device's says
+// nothing about it.
+func (s *seen) used(err error) {
+	var lockout *key.LockoutError
+	ill := errors.Is(err, key.ErrNoDevice) || errors.Is(err, key.ErrBusy) && !errors.Is(err, errCrowded) || errors.As(err, &lockout)
+	if err != nil && !ill {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.deviceError = nil
+	if ill {
+		s.deviceError = &DeviceError{time.Now().UTC(), codeOf(err), shorten(err.Error())}
+	}
+}
+
+// Status describes the agent.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	var s Status
+	err := c.call(ctx, "GET", "/v1/status", nil, &s)
+	return s, err
+}

@@ -1,0 +1,44 @@
+package daemon
+
+import (
+	"fmt"
+
+	"github.com/sealsmith/sealsmith/agent"
+	"github.com/sealsmith/sealsmith/internal/config"
+	"github.com/sealsmith/sealsmith/internal/hint"
+)
+
+// reload makes the function that reads the configuration again, for an agent that was
+// started with this one.
+func (o Options) reload(started *config.Config) func() (agent.Settings, error) {
+	return func() (agent.Settings, error) {
+		c, err := config.Load(o.Config)
+		if err == nil {
+			err = o.unchanged(started, c)
+		}
+		if err != nil {
+			return agent.Settings{}, fmt.Errorf("%w: %w", agent.ErrConfiguration, err)
+		}
+		return agent.Settings{Rules: rules(c)}, nil
+	}
+}
+
+// unchanged refuses what an agent has chosen once, at its start: its device, and the
+// program that asks people.
+func (o Options) unchanged(before, after *config.Config) error {
+	const restart = "restart the agent to change it"
+	device, err := deviceOf(o.TPM, before)
+	if err != nil {
+		return err
+	}
+	next, err := deviceOf(o.TPM, after)
+	switch {
+	case err != nil:
+		return err
+	case next != device:
+		return hint.Wrap(fmt.Errorf("tpm: is %q there, and a running agent keeps its device", after.TPM), restart)
+	case after.Pinentry != before.Pinentry:
+		return hint.Wrap(fmt.Errorf("pinentry: is %q there, and a running agent keeps who asks people", after.Pinentry), restart)
+	}
+	return nil
+}
