@@ -12,7 +12,6 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
-	"time"
 
 	sdnotify "github.com/coreos/go-systemd/v22/daemon"
 
@@ -100,26 +99,6 @@ func signalContext(ctx context.Context, f *flags) (context.Context, context.Canc
 	ctx, cancel := context.WithCancelCause(ctx)
 	go watchParent(ctx, cancel)
 	return ctx, func() { cancel(nil); stop() }
-}
-
-var errCommandEnded = errors.New("the command has ended")
-
-// watchParent looks now and then whether the command that started us still runs.
-func watchParent(ctx context.Context, ended context.CancelCauseFunc) {
-	parent := os.Getppid()
-	tick := time.NewTicker(limits.AgentParent)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			if os.Getppid() != parent {
-				ended(errCommandEnded)
-				return
-			}
-		}
-	}
 }
 
 // newLog logs to stderr. In the background that is gone, and, as with ssh-agent,
