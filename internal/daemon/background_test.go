@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -42,7 +43,7 @@ func (h *home) ssh(t *testing.T, program string, env []string, args ...string) r
 	if program != "" {
 		cmd = exec.CommandContext(t.Context(), program, args...)
 	}
-	cmd.Env = append(h.env, env...)
+	cmd.Env = slices.Concat(h.env, env) // not append: subtests run at the same time
 	cmd.Dir = h.dir
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
