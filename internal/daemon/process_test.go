@@ -207,6 +207,28 @@ func TestBadStart(t *testing.T) {
 	}
 }
 
+// TestNobodyWaits starts what is to stay in the background, without the process that
+// would print where.
+func TestNobodyWaits(t *testing.T) {
+	t.Parallel()
+	h := newHome(t)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Close()
+	defer w.Close()
+	cmd := h.command(t, "-s")
+	cmd.Env = append(cmd.Env, readyFD+"=3")
+	cmd.ExtraFiles = []*os.File{w}
+	if out, err := cmd.CombinedOutput(); exitCode(err) != exitFailed {
+		t.Errorf("%q, %v", out, err)
+	}
+	if left := h.runtime(t); len(left) > 0 {
+		t.Errorf("left %q", left)
+	}
+}
+
 // TestUmask starts an agent from a shell that hides nothing.
 func TestUmask(t *testing.T) {
 	t.Parallel()
