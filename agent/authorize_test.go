@@ -159,7 +159,7 @@ func TestConfirmation(t *testing.T) {
 		{"Subject 3", "sha1:" + sha1, false},
 	}
 	// Before them are the key and its id, behind them the process.
-	if diff := cmp.Diff(want, asked[0].Facts[2:len(asked[0].Facts)-1]); diff != "" {
+	if diff := cmp.Diff(want, asked[0].Facts[2:]); diff != "" {
 		t.Error(diff)
 	}
 	if diff := cmp.Diff([]Fact{{"Subject", "my image", true}}, asked[0].Claims); diff != "" {

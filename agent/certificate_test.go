@@ -81,7 +81,7 @@ func TestCertificate(t *testing.T) {
 		{"Certificate id", "laptop of alice", true},
 		{"Serial", "7", false},
 	}
-	if diff := cmp.Diff(want, asked[0].Facts[2:len(asked[0].Facts)-1]); diff != "" {
+	if diff := cmp.Diff(want, asked[0].Facts[2:]); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -194,10 +194,11 @@ func TestCertificateFits(t *testing.T) {
 	if err := showableCertificate(c); err != nil {
 		t.Fatal(err)
 	}
-	r := Request{Peer: Peer{PID: 4194304}, Key: ca, Form: FormCertificate, Certificate: c}
+	r := Request{Key: ca, Form: FormCertificate, Certificate: c}
 	q := r.question("Enter the PIN of the key " + ref.String() + ".")
 	size := len("SETDESC That was wrong: wrong PIN, 10 tries left.%0A%0A") + len(q.Title) + len("%0A")
-	for _, f := range q.Facts {
+	asker := Fact{Label: "Asked by (not verified)", Quoted: true} // internal/daemon adds it
+	for _, f := range append(q.Facts, asker) {
 		value := f.Value
 		if f.Quoted {
 			value = strings.Repeat("x", limits.ShortClaim) + `""...`

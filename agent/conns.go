@@ -174,7 +174,7 @@ func peerOf(nc net.Conn) (Peer, error) {
 	if !admitted(c.UID, os.Getuid()) {
 		return Peer{}, fmt.Errorf("peer has uid %d", c.UID)
 	}
-	return Peer{UID: c.UID, PID: c.PID}, nil
+	return Peer{UID: c.UID, PID: c.PID, conn: nc, since: time.Now()}, nil
 }
 
 func admitted(peer, own int) bool { return peer == own || peer == 0 }

@@ -5,11 +5,15 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net"
+	"os"
 	"slices"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
 	"github.com/sealsmith/sealsmith/internal/limits"
+	"github.com/sealsmith/sealsmith/internal/peercred"
 	"github.com/sealsmith/sealsmith/key"
 	"github.com/sealsmith/sealsmith/provenance"
 )
@@ -19,6 +23,23 @@ import (
 type Peer struct {
 	UID int
 	PID int // 0: not known
+
+	conn  net.Conn // nil: not known
+	since time.Time
+}
+
+// Process tells the process from a later one of the same number: by a descriptor of
+// it (pidfd_open(2)), which the caller closes, or nil if there is none, and by how long
+// it has been connected.
+func (p Peer) Process() (descriptor *os.File, connected time.Duration) {
+	if p.conn == nil {
+		return nil, 0
+	}
+	descriptor, err := peercred.ProcessOf(p.conn)
+	if err != nil {
+		descriptor = nil // an older system, or the connection has ended
+	}
+	return descriptor, time.Since(p.since)
 }
 
 // Socket is one of the agent's two sockets.
@@ -99,6 +120,8 @@ type Question struct {
 	Facts []Fact
 	// Claims are the client's own words.
 	Claims []Fact
+	// Peer is who asks.
+	Peer Peer
 }
 
 // Fact is a labelled value of a [Question].
@@ -124,7 +147,7 @@ func (q *Question) addFact(f Fact) {
 
 // question describes a request under a title.
 func (r Request) question(title string) Question {
-	q := Question{Title: title}
+	q := Question{Title: title, Peer: r.Peer}
 	about := string(r.Key.Usage)
 	if r.Key.Imported {
 		about += ", imported"
@@ -155,9 +178,6 @@ func (r Request) question(title string) Question {
 		q.add("To remember it for", "later uses")
 	case FormDigest:
 		q.add("Digest of something unknown", r.Digest)
-	}
-	if r.Peer.PID != 0 {
-		q.add("Asked by", fmt.Sprintf("process %d (not verified)", r.Peer.PID))
 	}
 	if r.Subject != "" {
 		q.Claims = []Fact{{Label: "Subject", Value: r.Subject, Quoted: true}}

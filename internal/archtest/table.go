@@ -9,13 +9,13 @@ const module = "github.com/sealsmith/sealsmith"
 var layers = []layer{
 	{"foundation", []string{
 		"catalog", "internal/atomicfile", "internal/config", "internal/dsse", "internal/hint",
-		"internal/limits", "internal/logx", "internal/peercred", "internal/prompt", "internal/secret",
+		"internal/limits", "internal/logx", "internal/peercred", "internal/prompt", "internal/sandbox", "internal/secret",
 		"internal/sockets", "internal/sshsig", "internal/sshwire", "internal/strictyaml",
 		"internal/systemd", "internal/version", "internal/xdg",
 	}},
 	{"vocabulary", []string{"key"}},
 	{"devices and formats", []string{"tpm", "bundle", "oci", "provenance"}},
-	{"keys at work", []string{"agent", "sign", "verify"}},
+	{"keys at work", []string{"agent", "internal/helper", "sign", "verify"}},
 	{"wiring", []string{"internal/daemon"}},
 	{"commands", []string{"internal/cli"}},
 	{"programs", []string{"cmd/sealsmith", "cmd/sealsmith-agent", "internal/mangen"}},
@@ -52,6 +52,7 @@ var doors = map[string][]string{
 	"github.com/cenkalti/backoff/v5":                    {"bundle", "oci"},
 	"github.com/schollz/progressbar/v3":                 {"internal/cli"},
 	"github.com/coreos/go-systemd/v22":                  {"internal/daemon"},
+	"github.com/landlock-lsm/go-landlock":               {"internal/sandbox"},
 	"golang.org/x/term":                                 {"internal/prompt", "internal/cli"},
 	"github.com/secure-systems-lab/go-securesystemslib": {}, // a test oracle
 }
@@ -70,11 +71,13 @@ var daemonModules = []string{
 	"github.com/adrg/xdg",
 	"github.com/coreos/go-systemd/v22",
 	"github.com/google/go-tpm",
+	"github.com/landlock-lsm/go-landlock",
 	"go.yaml.in/yaml/v3",
 	"golang.org/x/crypto",
 	"golang.org/x/sync",
 	"golang.org/x/sys",
 	"golang.org/x/term",
+	"kernel.org/pub/linux/libs/security/libcap/psx", // of go-landlock
 }
 
 // notPaths are the beginnings of what looks like a path in a document and is none

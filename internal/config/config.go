@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/sealsmith/sealsmith/internal/hint"
@@ -29,6 +30,11 @@ type Config struct {
 	// whole path. The default is the pinentry on PATH if there is a display
 	// or GPG_TTY is set, then SSH_ASKPASS.
 	Pinentry string `yaml:"pinentry"`
+	// Sandbox says how much of a sandbox the kernel must offer: without it, the
+	// agent takes what there is and logs how much; require has it refuse to start
+	// where Landlock is missing or older than ABI 6 (Linux 6.12); off has it keep
+	// its access to files.
+	Sandbox string `yaml:"sandbox"`
 	// Keys are rules for keys, by their whole ID as `sealsmith key show NAME`
 	// prints it.
 	Keys map[string]Key `yaml:"keys"`
@@ -64,6 +70,12 @@ func (k Key) PINIdle() (time.Duration, error) {
 	}
 	return idle, nil
 }
+
+// The values of [Config.Sandbox].
+const (
+	SandboxRequire = "require"
+	SandboxOff     = "off"
+)
 
 // idGrammar is key.ID's.
 var idGrammar = regexp.MustCompile(`^[0-9a-f]{64}$`)
@@ -110,6 +122,7 @@ type file struct {
 	TPM      string                             `yaml:"tpm"`
 	Pinentry strictyaml.Located[string]         `yaml:"pinentry"`
 	Keys     map[string]strictyaml.Located[Key] `yaml:"keys"`
+	Sandbox  strictyaml.Located[string]         `yaml:"sandbox"`
 }
 
 // Parse reads and checks the text of a configuration. Its errors name the line.
@@ -121,7 +134,10 @@ func Parse(data []byte) (*Config, error) {
 	if p := f.Pinentry; p.Value != "" && !filepath.IsAbs(p.Value) {
 		return nil, at(p.Line, fmt.Errorf("pinentry %.200q is not a whole path", p.Value))
 	}
-	c := &Config{TPM: f.TPM, Pinentry: f.Pinentry.Value, Keys: make(map[string]Key, len(f.Keys))}
+	if s := f.Sandbox; !slices.Contains([]string{"", SandboxRequire, SandboxOff}, s.Value) {
+		return nil, at(s.Line, fmt.Errorf("sandbox %.80q is neither %s nor %s", s.Value, SandboxRequire, SandboxOff))
+	}
+	c := &Config{TPM: f.TPM, Pinentry: f.Pinentry.Value, Sandbox: f.Sandbox.Value, Keys: make(map[string]Key, len(f.Keys))}
 	for id, k := range f.Keys {
 		if !idGrammar.MatchString(id) {
 			return nil, hint.Wrap(at(k.Line, fmt.Errorf("%.80q is not the ID of a key", id)),

@@ -99,16 +99,13 @@ func detach(ready *os.File, socket string) error {
 	if err := os.Chdir("/"); err != nil {
 		return err
 	}
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	defer null.Close()
-	for fd := range 3 {
-		if err := unix.Dup2(int(null.Fd()), fd); err != nil {
+	// Our input is the null device already, as spawn made it; to open one now could be
+	// forbidden to us.
+	for _, fd := range []int{1, 2} {
+		if err := unix.Dup2(0, fd); err != nil {
 			return os.NewSyscallError("dup2", err)
 		}
 	}
-	_, err = io.WriteString(ready, socket)
+	_, err := io.WriteString(ready, socket)
 	return err
 }

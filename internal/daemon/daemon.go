@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 
 	"github.com/sealsmith/sealsmith/agent"
 	"github.com/sealsmith/sealsmith/internal/config"
+	"github.com/sealsmith/sealsmith/internal/helper"
 	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/internal/logx"
 	"github.com/sealsmith/sealsmith/internal/prompt"
@@ -27,6 +29,9 @@ type Options struct {
 	TPM string
 	// Prompter asks people; nil chooses by the configuration and environment.
 	Prompter prompt.Prompter
+	// helper does what this process will not be able to do itself; nil: there is
+	// none, and this process asks and starts what it needs.
+	helper *helper.Client
 	// Log is for people who look for a fault.
 	Log *slog.Logger
 	// Notice gets what the person must be told, such as a software TPM.
@@ -41,6 +46,8 @@ type Daemon struct {
 	device *tpm.Device
 	audit  *agent.AuditLog
 	places *places // nil without sockets
+
+	configFile, sandbox string // for restrict
 }
 
 // New makes the agent, and hardens this process, which holds PINs from now on.
@@ -60,10 +67,7 @@ func New(o Options) (*Daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	prompter := o.Prompter
-	if prompter == nil {
-		prompter = prompt.New(c.Pinentry)
-	}
+	asking, startSWTPM := asks(o, c)
 	if err := xdg.Private(xdg.State()); err != nil {
 		return nil, fmt.Errorf("state folder: %w", err)
 	}
@@ -73,22 +77,36 @@ func New(o Options) (*Daemon, error) {
 	}
 	audit.Mirror()
 	device, err := tpm.NewDevice(tpm.Options{
-		Device: name, LockDir: xdg.Runtime(), DataDir: xdg.Data(), Log: o.Log, Notice: o.Notice,
+		Device: name, LockDir: xdg.Runtime(), DataDir: xdg.Data(), Log: o.Log, Notice: o.Notice, StartSWTPM: startSWTPM,
 	})
 	if err != nil {
 		return nil, errors.Join(err, audit.Close())
 	}
-	pins := agent.NewPINs(&people{prompter})
+	pins := agent.NewPINs(asking)
 	backend, err := tpm.New(device, tpm.Config{Dir: xdg.Keys(), Auth: pins.Auth, Log: o.Log, Notice: o.Notice})
 	if err != nil {
 		return nil, errors.Join(err, device.Close(), audit.Close())
 	}
-	d := &Daemon{ring: key.NewRing(backend), device: device, audit: audit}
+	d := &Daemon{
+		ring: key.NewRing(backend), device: device, audit: audit,
+		configFile: config.File(o.Config), sandbox: c.Sandbox,
+	}
 	d.server = agent.NewServer(agent.Config{
 		Keys: d.ring, PINs: pins, Rules: rules(c), Device: servedDevice{device}, Audit: audit, Log: o.Log,
 		ConfigFile: config.File(o.Config), Reload: o.reload(c),
 	})
 	return d, nil
+}
+
+// asks says who asks people and who starts a software TPM (nil: the driver).
+func asks(o Options, c *config.Config) (p *people, startSWTPM func() (net.Conn, func() error, error)) {
+	switch {
+	case o.helper != nil:
+		return &people{o.helper, o.helper.Chain}, o.helper.StartSWTPM
+	case o.Prompter != nil:
+		return &people{o.Prompter, ownChain}, nil
+	}
+	return &people{prompt.New(c.Pinentry), ownChain}, nil
 }
 
 // servedDevice is the TPM in the agent's terms.

@@ -61,7 +61,7 @@ func TestPeople(t *testing.T) {
 		{nil, nil}, {prompt.ErrCancelled, key.ErrDenied}, {prompt.ErrUnavailable, key.ErrDenied}, {other, other},
 	} {
 		f := &fakePrompter{err: c.err}
-		p := &people{f}
+		p := &people{f, ownChain}
 		q := agent.Question{Title: "t", Error: "e", Facts: []agent.Fact{{Label: "l", Value: "v"}}, Claims: []agent.Fact{{Label: "c", Value: "w"}}}
 		lent := ""
 		err := p.PIN(t.Context(), q, func(pin []byte) error { lent = string(pin); return nil })
@@ -76,7 +76,7 @@ func TestPeople(t *testing.T) {
 		}
 	}
 	f := &fakePrompter{}
-	if err := (&people{f}).PIN(t.Context(), agent.Question{}, func([]byte) error { return other }); err != other {
+	if err := (&people{f, ownChain}).PIN(t.Context(), agent.Question{}, func([]byte) error { return other }); err != other {
 		t.Errorf("the device's error became %v", err)
 	}
 }

@@ -31,6 +31,13 @@ const (
 // Main is the program: it serves until a signal ends it, or does what the options
 // say instead. It returns the exit status.
 func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if len(args) > 0 && args[0] == helperArg {
+		if err := helperMain(args[1:]); err != nil {
+			printError(stderr, err)
+			return exitFailed
+		}
+		return 0
+	}
 	f, err := parseFlags(args, stderr)
 	if errors.Is(err, flag.ErrHelp) {
 		return 0
@@ -60,22 +67,51 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 // run serves both sockets until ctx or a signal ends it, and returns the exit
 // status.
-func run(ctx context.Context, f *flags, ready *os.File, stdout, stderr io.Writer) (int, error) {
+func run(ctx context.Context, f *flags, ready *os.File, stdout, stderr io.Writer) (status int, err error) {
 	ctx, stop := signalContext(ctx, f)
 	defer stop()
 	log, err := newLog(f, stderr)
 	if err != nil {
 		return 0, err
 	}
-	d, err := New(Options{Config: f.config, TPM: f.tpm, Log: log, Notice: func(text string) { log.Warn(text) }})
+	syscall.Umask(0o077)
+	// First, so that nobody else is given the sockets that were handed to us.
+	p, err := openPlaces(f, log)
 	if err != nil {
 		return 0, err
 	}
-	status, err := d.serve(ctx, f, ready, stdout, log)
-	// What is left to finish has the time of one device command.
-	stopping, cancel := context.WithTimeout(context.Background(), limits.AgentStop)
-	defer cancel()
-	return status, errors.Join(err, d.Close(stopping))
+	d, closeAll, err := assemble(f, p, log)
+	if err != nil {
+		return 0, errors.Join(err, p.close())
+	}
+	status, err = d.serve(ctx, f, ready, stdout, log)
+	return status, errors.Join(err, closeAll())
+}
+
+// assemble makes the agent that serves these sockets, and its helper.
+func assemble(f *flags, p *places, log *slog.Logger) (d *Daemon, closeAll func() error, err error) {
+	h, wait, err := startHelper(f, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	closeHelper := func() {
+		if err := errors.Join(h.Close(), wait()); err != nil {
+			log.Warn("the helper did not end in order", logx.Err, err)
+		}
+	}
+	d, err = New(Options{Config: f.config, TPM: f.tpm, helper: h, Log: log, Notice: func(text string) { log.Warn(text) }})
+	if err != nil {
+		closeHelper()
+		return nil, nil, err
+	}
+	d.places = p
+	return d, func() error {
+		defer closeHelper()
+		// What is left to finish has the time of one device command.
+		stopping, cancel := context.WithTimeout(context.Background(), limits.AgentStop)
+		defer cancel()
+		return d.Close(stopping)
+	}, nil
 }
 
 // signalContext ends at the signals that end the agent, and, if the agent is for
@@ -118,19 +154,13 @@ func newLog(f *flags, stderr io.Writer) (*slog.Logger, error) {
 	return logx.New(out, f.logFormat, level)
 }
 
-// serve opens the sockets, says where, and serves until ctx ends or a socket
-// fails. The server closes the sockets when it is shut down.
+// serve gives up what serving does not need, says where the sockets are, and serves
+// until ctx ends or a socket fails. The server closes the sockets when it is shut down.
 func (d *Daemon) serve(ctx context.Context, f *flags, ready *os.File, stdout io.Writer, log *slog.Logger) (status int, err error) {
-	if !f.noSweep {
-		if err := sockets.Sweep(); err != nil {
-			log.Warn("folders of agents that were killed are left", logx.Err, err)
-		}
-	}
-	p, err := openPlaces(f)
-	if err != nil {
+	if err := d.restrict(log); err != nil {
 		return 0, err
 	}
-	d.places = p
+	p := d.places
 	failed := make(chan error, 2)
 	go func() { failed <- d.server.ServeSSH(p.ssh) }()
 	go func() { failed <- d.server.ServeControl(p.control) }()

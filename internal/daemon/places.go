@@ -3,12 +3,14 @@ package daemon
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 
 	"github.com/coreos/go-systemd/v22/activation"
 
+	"github.com/sealsmith/sealsmith/internal/logx"
 	"github.com/sealsmith/sealsmith/internal/sockets"
 	"github.com/sealsmith/sealsmith/internal/xdg"
 )
@@ -30,7 +32,12 @@ type places struct {
 // foreground is the default agent of its user and serves the default paths, unless
 // -a says otherwise. Every other one has a folder of its own, so that any number of
 // them can run, as with ssh-agent.
-func openPlaces(f *flags) (p *places, err error) {
+func openPlaces(f *flags, log *slog.Logger) (p *places, err error) {
+	if !f.noSweep {
+		if err := sockets.Sweep(); err != nil {
+			log.Warn("folders of agents that were killed are left", logx.Err, err)
+		}
+	}
 	p = &places{}
 	defer func() {
 		if err != nil {

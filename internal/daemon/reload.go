@@ -23,8 +23,8 @@ func (o Options) reload(started *config.Config) func() (agent.Settings, error) {
 	}
 }
 
-// unchanged refuses what an agent has chosen once, at its start: its device, and the
-// program that asks people.
+// unchanged refuses what an agent has chosen once, at its start: its device, the
+// program that asks people, and its sandbox.
 func (o Options) unchanged(before, after *config.Config) error {
 	const restart = "restart the agent to change it"
 	device, err := deviceOf(o.TPM, before)
@@ -39,6 +39,8 @@ func (o Options) unchanged(before, after *config.Config) error {
 		return hint.Wrap(fmt.Errorf("tpm: is %q there, and a running agent keeps its device", after.TPM), restart)
 	case after.Pinentry != before.Pinentry:
 		return hint.Wrap(fmt.Errorf("pinentry: is %q there, and a running agent keeps who asks people", after.Pinentry), restart)
+	case after.Sandbox != before.Sandbox:
+		return hint.Wrap(fmt.Errorf("sandbox: is %q there, and a running agent keeps its own", after.Sandbox), restart)
 	}
 	return nil
 }

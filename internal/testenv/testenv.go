@@ -32,6 +32,7 @@ const (
 	SHA256Sum  Program = "sha256sum"
 	Cosign     Program = "cosign"
 	Crane      Program = "crane"
+	Pinentry   Program = "pinentry-curses"
 	// The programs of systemd.
 	SystemdAnalyze        Program = "systemd-analyze"
 	SystemdSocketActivate Program = "systemd-socket-activate"
