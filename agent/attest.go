@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 
@@ -106,10 +105,7 @@ func (s *Server) attestKey(w http.ResponseWriter, r *http.Request) (int, any, er
 		return 0, nil, s.written(done, fmt.Errorf("attest %s: %w by its device", in.Ref, key.ErrUnsupported))
 	}
 	evidence, err := attester.Attest(newContext(ctx, Request{Peer: peer, Socket: SocketControl, Key: in, Form: formAttest}), body.Nonce)
-	if cause := context.Cause(ctx); errors.Is(cause, errDeleted) {
-		err = cause
-	}
-	if err == nil {
+	if err = s.unlessEnded(ctx, err); err == nil {
 		_, done.Digest = sha256Of(evidence)
 	}
 	return http.StatusOK, attestAnswer{evidence}, s.written(done, err)

@@ -64,6 +64,9 @@ func verifyHost(hostKey, sessionID, signature []byte) error {
 		return fmt.Errorf("host key: %w", err)
 	}
 	if c, ok := k.(*ssh.Certificate); ok {
+		if err := c.SignatureKey.Verify(sshwire.MarshalCertificate(c), c.Signature); err != nil {
+			return fmt.Errorf("host certificate: %w", err)
+		}
 		k = c.Key
 	}
 	var s ssh.Signature
@@ -78,7 +81,8 @@ func verifyHost(hostKey, sessionID, signature []byte) error {
 
 // check says whether a login belongs to the session that the connection is bound
 // to. A connection that was never bound may log in anywhere, as in OpenSSH's
-// agent; not every client binds.
+// agent; not every client binds. So may what is beyond a host to which the agent is
+// forwarded: a client there that does not bind cannot be told from one that lies.
 func (b bindings) check(u *sshwire.UserAuth) error {
 	if len(b) == 0 {
 		return nil
@@ -86,7 +90,7 @@ func (b bindings) check(u *sshwire.UserAuth) error {
 	last := b[len(b)-1]
 	switch {
 	case last.forwarding:
-		return errors.New("login on a connection that forwards the agent")
+		return nil
 	case subtle.ConstantTimeCompare(last.sessionID, u.SessionID) != 1:
 		return errors.New("login in another session than the connection's")
 	case u.HostKey != nil && !bytes.Equal(last.hostKey, u.HostKey):
@@ -98,8 +102,8 @@ func (b bindings) check(u *sshwire.UserAuth) error {
 // checkLocal says whether a host key or a CA key may be used: not on a connection
 // that serves a client's session. So a server to which the agent is forwarded
 // can neither pose as another nor make itself certificates.
-func (b bindings) checkLocal() error {
-	if len(b) > 0 {
+func (s *session) checkLocal() error {
+	if s.remote() {
 		return refuse("host or CA key on a connection of a login")
 	}
 	return nil

@@ -15,25 +15,28 @@ import (
 	"github.com/sealsmith/sealsmith/key"
 )
 
+// handler serves a request of the control API.
+type handler func(w http.ResponseWriter, r *http.Request) (status int, answer any, err error)
+
 // controlHandler routes the control API.
 func (s *Server) controlHandler() http.Handler {
 	mux := http.NewServeMux()
-	for pattern, h := range map[string]func(w http.ResponseWriter, r *http.Request) (status int, answer any, err error){
+	for pattern, h := range map[string]handler{
 		"GET /v1/status":            s.status,
 		"POST /v1/reload":           s.reload,
 		"GET /v1/device":            s.device,
 		"GET /v1/device/storage":    s.deviceStorage,
 		"GET /v1/device/ek":         s.deviceEK,
-		"POST /v1/device/answer":    s.answerChallenge,
-		"POST /v1/device/pin":       s.pinDevice,
+		"POST /v1/device/answer":    s.unlocked(s.answerChallenge),
+		"POST /v1/device/pin":       s.unlocked(s.pinDevice),
 		"GET /v1/keys":              s.listKeys,
-		"POST /v1/keys":             s.createKey,
-		"POST /v1/keys/import":      s.importKey,
-		"DELETE /v1/keys/{id}":      s.deleteKey,
-		"POST /v1/keys/{id}/sign":   s.signKey,
-		"POST /v1/keys/{id}/attest": s.attestKey,
-		"POST /v1/keys/{id}/pin":    s.changePIN,
-		"POST /v1/keys/{id}/unlock": s.unlockKey,
+		"POST /v1/keys":             s.unlocked(s.createKey),
+		"POST /v1/keys/import":      s.unlocked(s.importKey),
+		"DELETE /v1/keys/{id}":      s.unlocked(s.deleteKey),
+		"POST /v1/keys/{id}/sign":   s.unlocked(s.signKey),
+		"POST /v1/keys/{id}/attest": s.unlocked(s.attestKey),
+		"POST /v1/keys/{id}/pin":    s.unlocked(s.changePIN),
+		"POST /v1/keys/{id}/unlock": s.unlocked(s.unlockKey),
 		"POST /v1/secrets":          s.putSecret,
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {

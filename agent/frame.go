@@ -88,11 +88,27 @@ func (r *frameReader) next(ctx context.Context) (frame, error) {
 		return frame{}, err
 	}
 	data := make([]byte, headerSize+length)
-	if _, err := io.ReadFull(r.in, data); err != nil {
+	if err := r.read(data); err != nil {
 		release()
 		return frame{}, cut(err)
 	}
 	return frame{kind: data[headerSize], body: data[headerSize+1:], release: release}, nil
+}
+
+// read fills data and leaves nothing of it in the buffer: it may be a private key.
+func (r *frameReader) read(data []byte) error {
+	held, err := r.in.Peek(min(len(data), r.in.Buffered()))
+	if err != nil {
+		return err
+	}
+	n := copy(data, held)
+	clear(held)
+	if _, err := r.in.Discard(n); err != nil {
+		return err
+	}
+	// What is left now, the buffer has none of.
+	_, err = io.ReadFull(r.conn, data[n:])
+	return err
 }
 
 // whole says whether the next message is here to its end.

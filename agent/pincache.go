@@ -46,6 +46,7 @@ type PINs struct {
 	mu         sync.Mutex
 	remembered map[key.ID]*rememberedPIN
 	turns      map[key.ID]chan struct{} // whose holder may prompt for the key
+	locked     bool                     // nothing is remembered
 	rules      map[key.ID]Rule
 	slept      time.Duration // what asleep said last
 }
@@ -76,7 +77,17 @@ func (p *PINs) stopPrompts() { p.stop(errStopping) }
 // Close ends every prompt and wipes every PIN, once it is out of use.
 func (p *PINs) Close() {
 	p.stopPrompts()
+	p.lock(true)
+}
+
+// lock has PINs remembered no more, and wipes those that are, or ends that.
+func (p *PINs) lock(locked bool) {
 	p.mu.Lock()
+	p.locked = locked
+	if !locked {
+		p.mu.Unlock()
+		return
+	}
 	all := p.remembered
 	p.remembered = map[key.ID]*rememberedPIN{}
 	p.mu.Unlock()
@@ -175,7 +186,7 @@ func (p *PINs) remember(id key.ID, pin *secret.Buffer) {
 	defer p.mu.Unlock()
 	p.wake()
 	idle := p.idle(id)
-	if p.stopped.Err() != nil || idle == 0 {
+	if p.locked || p.stopped.Err() != nil || idle == 0 {
 		pin.Wipe()
 		return
 	}

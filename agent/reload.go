@@ -18,6 +18,8 @@ var ErrConfiguration = errors.New("the configuration was not changed")
 type Settings struct {
 	// Rules are the configured rules for keys.
 	Rules map[key.ID]Rule
+	// SoftwareKeys says what becomes of private keys that clients add from now on.
+	SoftwareKeys SoftwarePolicy
 }
 
 // settings are those in force.

@@ -79,6 +79,7 @@ type Request struct {
 	Form   Form
 
 	User    string // of a login
+	Host    string // of a login: what the client called the server when it restricted the key to it
 	HostKey string // of a login: the fingerprint of the server's key, if known
 
 	Certificate *ssh.Certificate // to be signed
@@ -149,14 +150,21 @@ func (q *Question) addFact(f Fact) {
 func (r Request) question(title string) Question {
 	q := Question{Title: title, Peer: r.Peer}
 	about := string(r.Key.Usage)
-	if r.Key.Imported {
+	switch {
+	case r.Key.Ref.Backend == softwareBackend:
+		about = "software, in this agent's memory"
+	case r.Key.Imported:
 		about += ", imported"
 	}
 	q.add("Key", fmt.Sprintf("%s (%s)", r.Key.Ref, about))
 	q.add("Key id", r.Key.ID.Short())
+	if r.Key.Ref.Backend == softwareBackend {
+		q.quote("Key comment", r.Key.Comment)
+	}
 	switch r.Form {
 	case FormUserAuth:
 		q.add("Host key", r.HostKey)
+		q.quote("Host", r.Host)
 		q.quote("Log in as", r.User)
 	case FormSSHSIG:
 		q.add("File signature for", r.Namespace)
@@ -178,6 +186,8 @@ func (r Request) question(title string) Question {
 		q.add("To remember it for", "later uses")
 	case FormDigest:
 		q.add("Digest of something unknown", r.Digest)
+	case FormUnrecognised:
+		q.add("Data of an unknown kind", r.Digest)
 	}
 	if r.Subject != "" {
 		q.Claims = []Fact{{Label: "Subject", Value: r.Subject, Quoted: true}}

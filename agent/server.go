@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/internal/limits"
@@ -20,7 +21,7 @@ import (
 )
 
 // Config is what a [Server] works with. All fields are required but Rules,
-// ConfigFile and Reload.
+// SoftwareKeys, DefaultLifetime, ConfigFile and Reload.
 type Config struct {
 	// Keys holds the keys. Their drivers ask for PINs by [PINs.Auth].
 	Keys *key.Ring
@@ -28,6 +29,11 @@ type Config struct {
 	PINs *PINs
 	// Rules are the configured rules for keys.
 	Rules map[key.ID]Rule
+	// SoftwareKeys says what becomes of private keys that clients add.
+	SoftwareKeys SoftwarePolicy
+	// DefaultLifetime is how long those are kept for which the client does not
+	// say it; 0: until they are removed.
+	DefaultLifetime time.Duration
 	// ConfigFile is where the rules come from, for people; it may be empty.
 	ConfigFile string
 	// Reload reads the configuration again; nil if that cannot be done. Its
@@ -68,7 +74,10 @@ type Server struct {
 	bodies  budget
 	secrets secrets
 	uses    uses
+	lock    lock
 	seen    seen
+
+	software softwareKeys
 
 	settings  atomic.Pointer[settings]
 	reloading sync.Mutex
@@ -92,7 +101,8 @@ func NewServer(c Config) *Server {
 		stopping: make(chan struct{}),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.apply(Settings{Rules: c.Rules})
+	s.software.gone = s.endSoftware
+	s.apply(Settings{Rules: c.Rules, SoftwareKeys: c.SoftwareKeys})
 	return s
 }
 
@@ -210,6 +220,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.cancel()
 	s.config.PINs.Close()
 	s.secrets.wipe()
+	s.software.close()
 	return errors.Join(errs...)
 }
 
@@ -231,13 +242,23 @@ func (s *Server) sign(ctx context.Context, j signing) (signature []byte, err err
 		signature, err = j.signer.SignContext(newContext(ctx, j.Request), j.digest, j.opts)
 		s.seen.used(err)
 	}
-	if cause := context.Cause(ctx); errors.Is(cause, errDeleted) {
-		err = cause
-	}
-	if err := s.settle(j, err); err != nil {
+	if err := s.settle(j, s.unlessEnded(ctx, err)); err != nil {
 		return nil, err
 	}
 	return signature, nil
+}
+
+// unlessEnded is the error of a use, whose context is one of [uses.begin], unless
+// the agent ended it: then nothing is given out, whatever was done.
+func (s *Server) unlessEnded(ctx context.Context, err error) error {
+	cause := context.Cause(ctx)
+	if errors.Is(cause, errDeleted) || errors.Is(cause, key.ErrLocked) {
+		return cause
+	}
+	if locked := s.locked(); locked != nil {
+		return locked
+	}
+	return err
 }
 
 // settle records how a request to sign ended and tells the log. It returns the

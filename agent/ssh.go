@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"cmp"
 	"context"
 	"crypto"
 	"crypto/rsa"
@@ -10,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
-	"slices"
 	"sync"
 
 	"golang.org/x/crypto/ssh"
@@ -25,10 +23,17 @@ import (
 const (
 	agentFailure           = 5
 	agentSuccess           = 6
+	agentRemoveAllSSH1     = 9 // which ssh-add -D sends too
 	agentRequestIdentities = 11
 	agentIdentitiesAnswer  = 12
 	agentSignRequest       = 13
 	agentSignResponse      = 14
+	agentAddIdentity       = 17
+	agentRemoveIdentity    = 18
+	agentRemoveAll         = 19
+	agentLock              = 22
+	agentUnlock            = 23
+	agentAddConstrained    = 25
 	agentExtension         = 27
 	agentExtensionFailure  = 28
 	agentExtensionResponse = 29
@@ -46,8 +51,8 @@ const (
 // the other, as the protocol wants it.
 type sshConn struct {
 	*Server
-	conn  *conn
-	binds bindings
+	conn *conn
+	session
 }
 
 // serveSSHConn serves one connection and closes it.
@@ -128,7 +133,6 @@ func (s *Server) readFrames(ctx context.Context, c *conn, frames chan<- frame) {
 // handle answers one message. An error means that the message is malformed and
 // the connection has to be closed.
 func (c *sshConn) handle(ctx context.Context, f frame) (answer []byte, err error) {
-	failure := []byte{agentFailure}
 	switch f.kind {
 	case agentRequestIdentities:
 		if len(f.body) > 0 {
@@ -143,7 +147,7 @@ func (c *sshConn) handle(ctx context.Context, f frame) (answer []byte, err error
 		signature, err := c.signData(ctx, m)
 		if err != nil {
 			c.config.Log.Debug("request to sign failed", logx.Peer, c.conn.peer.PID, logx.Err, err)
-			return failure, nil
+			return []byte{agentFailure}, nil
 		}
 		return ssh.Marshal(signResponse{Signature: signature}), nil
 	case agentExtension:
@@ -153,7 +157,34 @@ func (c *sshConn) handle(ctx context.Context, f frame) (answer []byte, err error
 		}
 		return c.extension(m), nil
 	}
-	return failure, nil
+	if err := c.change(ctx, f); err != nil {
+		c.config.Log.Debug("request failed", logx.Peer, c.conn.peer.PID, "message", f.kind, logx.Err, err)
+		return []byte{agentFailure}, nil
+	}
+	return []byte{agentSuccess}, nil
+}
+
+// change serves the messages that change what the agent holds or does. Their answer
+// is whether they did.
+func (c *sshConn) change(ctx context.Context, f frame) error {
+	if f.kind == agentLock || f.kind == agentUnlock {
+		defer clear(f.body)
+		return c.changeLock(ctx, f)
+	}
+	if err := c.locked(); err != nil {
+		return err
+	}
+	switch f.kind {
+	case agentAddIdentity, agentAddConstrained:
+		defer clear(f.body)
+		return c.addKey(ctx, f.body, f.kind == agentAddConstrained)
+	case agentRemoveIdentity:
+		return c.removeKey(f.body)
+	case agentRemoveAll, agentRemoveAllSSH1:
+		c.removeKeys()
+		return nil
+	}
+	return fmt.Errorf("message %d: %w", f.kind, key.ErrUnsupported)
 }
 
 type signRequest struct {
@@ -171,42 +202,15 @@ type extension struct {
 	Contents []byte `ssh:"rest"`
 }
 
-// identities lists the keys that can do something on this socket.
-func (c *sshConn) identities(ctx context.Context) []byte {
-	infos, err := c.config.Keys.List(ctx)
-	if err != nil {
-		c.config.Log.Warn("some keys cannot be listed", logx.Err, err)
-	}
-	var list []byte
-	count := uint32(0)
-	// Keys that log in come first: clients try all, and servers lose patience.
-	slices.SortStableFunc(infos, func(a, b key.Info) int {
-		return cmp.Compare(slices.Index(key.Usages, a.Usage), slices.Index(key.Usages, b.Usage))
-	})
-	for _, in := range infos {
-		blob, err := sshwire.Blob(in.Public)
-		if err != nil || len(allowed[SocketSSH][in.Usage]) == 0 {
-			continue
-		}
-		comment := in.Comment
-		if in.Imported {
-			comment += " (imported)"
-		}
-		list = append(list, ssh.Marshal(struct {
-			Blob    []byte
-			Comment string
-		}{blob, comment})...)
-		count++
-	}
-	return ssh.Marshal(struct {
-		Count uint32 `sshtype:"12"`
-		Keys  []byte `ssh:"rest"`
-	}{count, list})
-}
-
 // signData serves a request to sign.
 func (c *sshConn) signData(ctx context.Context, m signRequest) ([]byte, error) {
-	id, err := idOf(m.Key)
+	if err := c.locked(); err != nil {
+		return nil, err
+	}
+	if k := c.software.find(m.Key); k != nil {
+		return c.signSoftware(ctx, k, m)
+	}
+	id, mark, err := idOf(m.Key)
 	if err != nil {
 		return nil, err
 	}
@@ -222,7 +226,7 @@ func (c *sshConn) signData(ctx context.Context, m signRequest) ([]byte, error) {
 	j.sum, j.Digest = sha256Of(m.Data)
 	algorithm, hash, err := algorithmFor(signer.Public(), m.Flags)
 	if err == nil {
-		err = c.describe(&j.Request, m, algorithm)
+		err = c.describe(&j.Request, m, algorithm+mark)
 	}
 	if err != nil {
 		return nil, c.settle(j, err)
@@ -243,36 +247,34 @@ func (c *sshConn) describe(r *Request, m signRequest, algorithm string) error {
 	if err != nil {
 		return refuse(err.Error())
 	}
+	r.describe(what, c.binds)
 	switch what.Shape {
 	case sshwire.ShapeUserAuth:
-		r.Form, r.User, r.HostKey = FormUserAuth, what.UserAuth.User, c.binds.hostOf(what.UserAuth)
 		if err := c.binds.check(what.UserAuth); err != nil {
 			return refuse(err.Error())
 		}
+	case sshwire.ShapeCertificate, sshwire.ShapeHostKeyProof, sshwire.ShapeExchangeHash:
+		return c.checkLocal()
+	}
+	return nil
+}
+
+// describe puts what is to be signed into the request.
+func (r *Request) describe(what sshwire.Signed, b bindings) {
+	switch what.Shape {
+	case sshwire.ShapeUserAuth:
+		r.Form, r.User, r.HostKey = FormUserAuth, what.UserAuth.User, b.hostOf(what.UserAuth)
 	case sshwire.ShapeSSHSIG:
 		r.Form, r.Namespace = FormSSHSIG, what.SSHSIG.Namespace
 		r.Digest = what.SSHSIG.Hash + ":" + hex.EncodeToString(what.SSHSIG.Digest)
 	case sshwire.ShapeCertificate:
 		r.Form, r.Certificate = FormCertificate, what.Certificate
 		_, r.Digest = sha256Of(what.Certificate.Key.Marshal())
-		return c.binds.checkLocal()
 	case sshwire.ShapeHostKeyProof:
 		r.Form = FormHostKeyProof
-		return c.binds.checkLocal()
 	case sshwire.ShapeExchangeHash:
 		r.Form = FormExchangeHash
-		return c.binds.checkLocal()
 	}
-	return nil
-}
-
-// idOf is the id of the key with a public key blob.
-func idOf(blob []byte) (key.ID, error) {
-	pub, err := sshwire.ParseBlob(blob)
-	if err != nil {
-		return "", err
-	}
-	return key.NewID(pub)
 }
 
 // algorithmFor chooses the signature algorithm that the flags demand. Flags are
@@ -295,6 +297,9 @@ func algorithmFor(pub crypto.PublicKey, flags uint32) (name string, hash crypto.
 
 // extension serves an extension message.
 func (c *sshConn) extension(m extension) []byte {
+	if m.Name != extensionBind && c.locked() != nil {
+		return []byte{agentFailure}
+	}
 	switch m.Name {
 	case extensionQuery:
 		return ssh.Marshal(struct {
@@ -302,6 +307,7 @@ func (c *sshConn) extension(m extension) []byte {
 			A, B string
 		}{extensionQuery, extensionQuery, extensionBind})
 	case extensionBind:
+		c.attempted = true
 		if err := c.binds.add(m.Contents); err != nil {
 			c.config.Log.Warn("connection cannot be bound to its session", logx.Peer, c.conn.peer.PID, logx.Err, err)
 			return []byte{agentExtensionFailure}

@@ -41,6 +41,15 @@ func (u *uses) begin(ctx context.Context, id key.ID) (_ context.Context, done fu
 	}
 }
 
+// endAll ends every request with the cause.
+func (u *uses) endAll(cause error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for one := range u.all {
+		one.end(cause)
+	}
+}
+
 // end ends the requests that use a key, which has been deleted.
 func (u *uses) end(id key.ID) {
 	u.mu.Lock()

@@ -47,6 +47,10 @@ type Info struct {
 	Comment   string
 	Created   time.Time // here, by making or importing it; zero for a file of another program
 	Public    crypto.PublicKey
+	// Certificate is the OpenSSH certificate that stands beside the key: its octets
+	// as SSH encodes it; empty if there is none. That it is for the key is all that
+	// was checked.
+	Certificate string
 	// Imported says that the key was not made in its device, or may leave it:
 	// copies may exist, and no attestation will say otherwise.
 	Imported bool

@@ -12,7 +12,8 @@
 //
 // NAME.tpm is a TSS2 PEM key file (draft-bottomley-tpm2-keys) and the truth: it
 // is written last, by link, so that a key is there whole or not at all. NAME.pub
-// is the OpenSSH line. NAME.json holds what the key file has no room for. A
+// is the OpenSSH line; NAME-cert.pub, which a person puts there, a certificate of the
+// key. NAME.json holds what the key file has no room for. A
 // key's usage is its policy: [key.Usage.Label], which nothing satisfies, as
 // authPolicy beside userWithAuth. A .tpm without .json came from elsewhere: it may
 // be a key under another parent than our storage primary, a persistent one or the

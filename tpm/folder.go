@@ -27,8 +27,10 @@ const (
 	keySuffix    = ".tpm"
 	publicSuffix = ".pub"
 	recordSuffix = ".json"
-	tempPrefix   = ".tmp-" // of atomicfile
-	lockName     = ".lock"
+	// certificateSuffix ends the name of a certificate for the key (ssh-keygen(1)).
+	certificateSuffix = "-cert.pub"
+	tempPrefix        = ".tmp-" // of atomicfile
+	lockName          = ".lock"
 )
 
 // folder is the key folder, read again when something in it changed. It is safe
@@ -146,7 +148,11 @@ func (f *folder) remove(ctx context.Context, name string) error {
 		if err != nil {
 			return err
 		}
-		for _, suffix := range []string{publicSuffix, recordSuffix} {
+		sides := []string{publicSuffix, recordSuffix}
+		if !f.has(strings.TrimSuffix(name+certificateSuffix, publicSuffix)) { // whose public key that would be
+			sides = append(sides, certificateSuffix)
+		}
+		for _, suffix := range sides {
 			if err := os.Remove(filepath.Join(f.dir, name+suffix)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
@@ -177,8 +183,8 @@ func (f *folder) change(ctx context.Context, do func() error) error {
 	return do()
 }
 
-// sweep removes temporary files, and public keys and records without their key.
-// The caller holds the folder's lock.
+// sweep removes temporary files, and public keys and records without their key, but
+// no certificate: a person put it there. The caller holds the folder's lock.
 func (f *folder) sweep() error {
 	entries, err := os.ReadDir(f.dir)
 	if err != nil {
@@ -190,7 +196,7 @@ func (f *folder) sweep() error {
 		if !isSide {
 			base, isSide = strings.CutSuffix(name, recordSuffix)
 		}
-		leftover := isSide && key.ValidName(base) && !f.has(base)
+		leftover := isSide && key.ValidName(base) && !f.has(base) && !strings.HasSuffix(name, certificateSuffix)
 		if !leftover && !strings.HasPrefix(name, tempPrefix) {
 			continue
 		}

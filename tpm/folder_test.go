@@ -2,6 +2,8 @@ package tpm_test
 
 import (
 	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
 	"encoding/pem"
 	"errors"
 	"os"
@@ -15,6 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-tpm/tpm2"
+	"golang.org/x/crypto/ssh"
 
 	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/internal/keytest"
@@ -283,6 +286,84 @@ func TestDeleteTakesAllFiles(t *testing.T) {
 		}
 	}
 	wantListed(t, f.b, []string{"other"}, nil)
+}
+
+// TestCertificateBesideKey: NAME-cert.pub is found, also when it comes later, and goes
+// with its key only.
+func TestCertificateBesideKey(t *testing.T) {
+	f := newFixture(t)
+	other := create(t, f.b, "other", key.P256, nil).Info()
+	authority, err := ssh.NewSignerFromKey(ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate := func(in key.Info) *ssh.Certificate {
+		pub, err := ssh.NewPublicKey(in.Public)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := &ssh.Certificate{Key: pub, CertType: ssh.UserCert, ValidBefore: ssh.CertTimeInfinity}
+		if err := c.SignCert(rand.Reader, authority); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	path := filepath.Join(f.dir, "k-cert.pub")
+	listed := func() string {
+		t.Helper()
+		for s, err := range f.b.Keys(t.Context()) {
+			if err == nil && s.Info().Ref.Name == "k" {
+				return s.Info().Certificate
+			}
+		}
+		t.Fatal("the key is not listed")
+		return ""
+	}
+	good := certificate(f.k.Info())
+	line := ssh.MarshalAuthorizedKey(good)
+	if listed() != "" {
+		t.Error("a certificate from nowhere")
+	}
+	write(t, path, line)
+	if listed() != string(good.Marshal()) {
+		t.Error("the certificate is not found")
+	}
+	for name, bad := range map[string][]byte{
+		"of another key": ssh.MarshalAuthorizedKey(certificate(other)),
+		"a plain key":    ssh.MarshalAuthorizedKey(good.Key),
+		"two lines":      append(bytes.Clone(line), line...),
+		"no line":        []byte("x"),
+		"nothing":        nil,
+		"too long":       append(bytes.Clone(line), bytes.Repeat([]byte("\n"), 1<<20)...),
+	} {
+		write(t, path, bad)
+		if listed() != "" {
+			t.Errorf("%s is taken for the key's certificate", name)
+		}
+	}
+	write(t, path, line)
+	write(t, filepath.Join(f.dir, "lone-cert.pub"), line) // before its key
+	create(t, f.b, "new", key.P256, nil)                  // sweeps
+	if listed() == "" {
+		t.Error("a certificate was swept")
+	}
+	if err := f.b.Delete(t.Context(), f.k.Info().Ref); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(path); err == nil {
+		t.Error("the certificate of a deleted key is left")
+	}
+	if _, err := os.Stat(filepath.Join(f.dir, "lone-cert.pub")); err != nil {
+		t.Error("a certificate of no key was swept")
+	}
+	create(t, f.b, "k", key.P256, nil)
+	create(t, f.b, "k-cert", key.P256, nil)
+	if err := f.b.Delete(t.Context(), key.Ref{Name: "k"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Error("the public key of k-cert went with k")
+	}
 }
 
 // TestCopyOfAKeyFile: a person's copy of a key file, made by cp, stops nothing.

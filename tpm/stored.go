@@ -2,6 +2,7 @@ package tpm
 
 import (
 	"bytes"
+	"crypto"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/internal/limits"
+	"github.com/sealsmith/sealsmith/internal/sshwire"
 	"github.com/sealsmith/sealsmith/internal/xdg"
 	"github.com/sealsmith/sealsmith/key"
 )
@@ -73,6 +75,7 @@ func (k *storedKey) read(base string) error {
 		return err
 	}
 	k.info.Comment = comment(base+publicSuffix, k.info.Ref.Name)
+	k.info.Certificate = certificate(base+certificateSuffix, k.info.Public)
 	data, err = readOwn(base+recordSuffix, limits.TPMSideFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // made elsewhere
@@ -173,6 +176,23 @@ func comment(path, name string) string {
 		return name
 	}
 	return fields[2]
+}
+
+// certificate reads the OpenSSH certificate of a key. It decides nothing here, so a
+// file that is none, or for another key, is passed over.
+func certificate(path string, pub crypto.PublicKey) string {
+	data, err := readOwn(path, limits.TPMCertificateFile)
+	if err != nil {
+		return ""
+	}
+	blob, certified, err := sshwire.CertificateLine(data)
+	if err != nil {
+		return ""
+	}
+	if same, ok := pub.(interface{ Equal(crypto.PublicKey) bool }); !ok || !same.Equal(certified) {
+		return ""
+	}
+	return string(blob)
 }
 
 // readOwn reads a file that only we, or root, can have written. It fails if the

@@ -30,6 +30,10 @@ type Config struct {
 	// whole path. The default is the pinentry on PATH if there is a display
 	// or GPG_TTY is set, then SSH_ASKPASS.
 	Pinentry string `yaml:"pinentry"`
+	// SoftwareKeys says what becomes of private keys that ssh-add gives to the
+	// agent: allow, the default; confirm, which asks a person before each use;
+	// or deny, which refuses them.
+	SoftwareKeys string `yaml:"software_keys"`
 	// Sandbox says how much of a sandbox the kernel must offer: without it, the
 	// agent takes what there is and logs how much; require has it refuse to start
 	// where Landlock is missing or older than ABI 6 (Linux 6.12); off has it keep
@@ -122,6 +126,7 @@ type file struct {
 	TPM      string                             `yaml:"tpm"`
 	Pinentry strictyaml.Located[string]         `yaml:"pinentry"`
 	Keys     map[string]strictyaml.Located[Key] `yaml:"keys"`
+	Software strictyaml.Located[string]         `yaml:"software_keys"`
 	Sandbox  strictyaml.Located[string]         `yaml:"sandbox"`
 }
 
@@ -134,10 +139,14 @@ func Parse(data []byte) (*Config, error) {
 	if p := f.Pinentry; p.Value != "" && !filepath.IsAbs(p.Value) {
 		return nil, at(p.Line, fmt.Errorf("pinentry %.200q is not a whole path", p.Value))
 	}
+	policies := []string{"", "allow", "confirm", "deny"}
+	if s := f.Software; !slices.Contains(policies, s.Value) {
+		return nil, at(s.Line, fmt.Errorf("software_keys %.80q is none of allow, confirm, deny", s.Value))
+	}
 	if s := f.Sandbox; !slices.Contains([]string{"", SandboxRequire, SandboxOff}, s.Value) {
 		return nil, at(s.Line, fmt.Errorf("sandbox %.80q is neither %s nor %s", s.Value, SandboxRequire, SandboxOff))
 	}
-	c := &Config{TPM: f.TPM, Pinentry: f.Pinentry.Value, Sandbox: f.Sandbox.Value, Keys: make(map[string]Key, len(f.Keys))}
+	c := &Config{TPM: f.TPM, Pinentry: f.Pinentry.Value, Sandbox: f.Sandbox.Value, SoftwareKeys: f.Software.Value, Keys: make(map[string]Key, len(f.Keys))}
 	for id, k := range f.Keys {
 		if !idGrammar.MatchString(id) {
 			return nil, hint.Wrap(at(k.Line, fmt.Errorf("%.80q is not the ID of a key", id)),

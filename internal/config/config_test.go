@@ -18,6 +18,7 @@ var id = strings.Repeat("0123456789abcdef", 4)
 var example = `# which device
 tpm: swtpm:/tmp/x
 pinentry: /usr/bin/pinentry-gtk
+software_keys: confirm
 sandbox: require
 keys:
   ` + id + `:
@@ -32,7 +33,7 @@ func TestParse(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &Config{
-		TPM: "swtpm:/tmp/x", Pinentry: "/usr/bin/pinentry-gtk", Sandbox: SandboxRequire,
+		TPM: "swtpm:/tmp/x", Pinentry: "/usr/bin/pinentry-gtk", SoftwareKeys: "confirm", Sandbox: SandboxRequire,
 		Keys: map[string]Key{id: {Confirm: true, Namespaces: []string{"git", "notes@example.org"}, PINCache: "10m"}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -53,6 +54,7 @@ func TestParseRefuses(t *testing.T) {
 		{"tmp: x\n", `line 1: unknown key "tmp"; did you mean "tpm"?`},
 		{"\npinentry: pinentry-gtk\n", "line 2: pinentry \"pinentry-gtk\" is not a whole path"},
 		{"\nsandbox: on\n", `line 2: sandbox "on" is neither require nor off`},
+		{"\nsoftware_keys: ask\n", `line 2: software_keys "ask" is none of`},
 		{"keys:\n  release: {}\n", `line 2: "release" is not the ID of a key`},
 		{"keys:\n  " + strings.ToUpper(id) + ": {}\n", "is not the ID of a key"},
 		{"keys:\n  " + id + ":\n    confirm: maybe\n", "line 3:"},

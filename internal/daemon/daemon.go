@@ -92,7 +92,7 @@ func New(o Options) (*Daemon, error) {
 		configFile: config.File(o.Config), sandbox: c.Sandbox,
 	}
 	d.server = agent.NewServer(agent.Config{
-		Keys: d.ring, PINs: pins, Rules: rules(c), Device: servedDevice{device}, Audit: audit, Log: o.Log,
+		Keys: d.ring, PINs: pins, Rules: rules(c), SoftwareKeys: agent.SoftwarePolicy(c.SoftwareKeys), Device: servedDevice{device}, Audit: audit, Log: o.Log,
 		ConfigFile: config.File(o.Config), Reload: o.reload(c),
 	})
 	return d, nil

@@ -19,7 +19,7 @@ func (o Options) reload(started *config.Config) func() (agent.Settings, error) {
 		if err != nil {
 			return agent.Settings{}, fmt.Errorf("%w: %w", agent.ErrConfiguration, err)
 		}
-		return agent.Settings{Rules: rules(c)}, nil
+		return agent.Settings{Rules: rules(c), SoftwareKeys: agent.SoftwarePolicy(c.SoftwareKeys)}, nil
 	}
 }
 

@@ -28,6 +28,19 @@ const (
 	// SSHBinds is how many session-bind entries a connection may have: one a
 	// hop, as in OpenSSH's agent.
 	SSHBinds = 16
+	// SoftwareKeys is how many keys clients may add: many more than any server
+	// lets a client try, and a page of locked memory each.
+	SoftwareKeys = 256
+	// SoftwareSize is the memory for what comes with them: certificates,
+	// comments, destinations.
+	SoftwareSize = 8 << 20
+	// SoftwareComment is the longest comment of such a key: the path of a file.
+	SoftwareComment = 4 << 10
+	// Destinations is how many a key may be restricted to, as in OpenSSH's agent.
+	Destinations = 1024
+	// HopText is the longest user or host of a destination: OpenSSH's limit for
+	// users, and that of DNS for hosts.
+	HopText = 256
 
 	// ControlBody is the largest request body: a DSSE payload in base64.
 	ControlBody = 6 << 20
@@ -103,6 +116,21 @@ const (
 	// AgentStop is how long commands in flight may take when the agent stops:
 	// as long as a device command.
 	AgentStop = TPMCommand
+)
+
+// The agent's lock.
+const (
+	// LockSalt and LockHash are the sizes of the passphrase's salt and hash.
+	LockSalt = 16
+	LockHash = 32
+	// LockCost and LockBlock are the parameters of scrypt: 4 MiB and some 10 ms a
+	// passphrase, which the daemon's memory can spare.
+	LockCost  = 1 << 12
+	LockBlock = 8
+	// UnlockDelay is how much longer each wrong passphrase takes than the one
+	// before, and UnlockDelayMax the longest, as in OpenSSH's agent.
+	UnlockDelay    = 100 * time.Millisecond
+	UnlockDelayMax = 10 * time.Second
 )
 
 // PINPrompts is how often a person is asked before a request fails: as often as

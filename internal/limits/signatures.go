@@ -39,6 +39,8 @@ const (
 	CheckedFolder = 10_000
 	// MinRSA is the shortest RSA key that counts, in bits (NIST SP 800-131A).
 	MinRSA = 2048
+	// MaxRSA is the longest, in bits, that OpenSSH makes.
+	MaxRSA = 16384
 	// Statement is the longest in-toto statement, in bytes: what the agent
 	// signs.
 	Statement = DSSEPayload

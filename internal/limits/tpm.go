@@ -71,6 +71,9 @@ const (
 	// TPMSideFile is the largest NAME.pub and NAME.json, in bytes: an RSA-3072
 	// line with the longest comment takes 1 KiB.
 	TPMSideFile = 4 << 10
+	// TPMCertificateFile is the largest NAME-cert.pub, in bytes: the principals and
+	// options that CertPrincipals and CertOptionText allow, in base64.
+	TPMCertificateFile = 128 << 10
 	// TPMPins is the largest tpm.json, in bytes: hundreds of devices.
 	TPMPins = 64 << 10
 )

@@ -9,6 +9,21 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
+// CertificateLine reads the certificate in a line of an OpenSSH -cert.pub file, as
+// SSH encodes it, and the key that it is for. Who signed it is not looked at.
+func CertificateLine(line []byte) (blob []byte, certified crypto.PublicKey, err error) {
+	k, _, _, rest, err := ssh.ParseAuthorizedKey(line)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w certificate: %v", ErrMalformed, err)
+	}
+	cert, ok := k.(*ssh.Certificate)
+	if !ok || len(rest) > 0 {
+		return nil, nil, fmt.Errorf("%w certificate: one line with a key of type %.80q", ErrMalformed, k.Type())
+	}
+	certified, err = ParseBlob(cert.Key.Marshal())
+	return cert.Marshal(), certified, err
+}
+
 // AuthorizedKey encodes a public key as a line of OpenSSH's authorized_keys and
 // .pub files (sshd(8)), ending in a newline. The comment must be one line; it may
 // be empty. It fails for keys that SSH does not know.

@@ -1,0 +1,159 @@
+package agent
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/scrypt"
+	"golang.org/x/crypto/ssh"
+
+	"github.com/sealsmith/sealsmith/internal/hint"
+	"github.com/sealsmith/sealsmith/internal/limits"
+	"github.com/sealsmith/sealsmith/key"
+)
+
+// lock says whether the agent is locked. It is safe for concurrent use.
+type lock struct {
+	// hashing is held while a passphrase is hashed: one at a time bounds the
+	// memory, and slows down who guesses on many connections.
+	hashing sync.Mutex
+
+	mu       sync.Mutex
+	salt     []byte
+	hash     []byte // of the passphrase; nil: not locked
+	failures int    // wrong passphrases since it was locked
+}
+
+var (
+	errLocked    = hint.Wrap(fmt.Errorf("the agent does nothing until it is unlocked: %w", key.ErrLocked), "unlock it with: ssh-add -X")
+	errNotLocked = fmt.Errorf("the agent is not locked: %w", key.ErrUsage)
+	errUnlock    = fmt.Errorf("wrong passphrase: %w", key.ErrDenied)
+)
+
+// locked is the error of what the agent does not do while it is locked, or nil.
+func (s *Server) locked() error {
+	s.lock.mu.Lock()
+	defer s.lock.mu.Unlock()
+	if s.lock.hash != nil {
+		return errLocked
+	}
+	return nil
+}
+
+// unlocked refuses a request of the control API while the agent is locked.
+func (s *Server) unlocked(h handler) handler {
+	return func(w http.ResponseWriter, r *http.Request) (int, any, error) {
+		if err := s.locked(); err != nil {
+			return 0, nil, err
+		}
+		return h(w, r)
+	}
+}
+
+// Lock has the agent sign nothing, show no software key and forget every PIN until
+// it is unlocked. What waits to be signed is refused. It keeps no passphrase, only a
+// hash. It fails with [key.ErrLocked] if the agent is locked, and with [key.ErrUsage]
+// for an empty passphrase.
+func (s *Server) Lock(passphrase []byte) error {
+	if len(passphrase) == 0 {
+		return fmt.Errorf("empty passphrase: %w", key.ErrUsage)
+	}
+	salt := make([]byte, limits.LockSalt)
+	rand.Read(salt)
+	hash, err := s.lock.hashOf(passphrase, salt)
+	if err != nil {
+		return err
+	}
+	s.lock.mu.Lock()
+	if s.lock.hash != nil {
+		s.lock.mu.Unlock()
+		return errLocked
+	}
+	s.lock.salt, s.lock.hash, s.lock.failures = salt, hash, 0
+	s.lock.mu.Unlock()
+	// In this order: what begins from now on finds the lock, all else ends here.
+	s.uses.endAll(errLocked)
+	s.config.PINs.lock(true)
+	s.secrets.wipe()
+	return nil
+}
+
+// Unlock is the inverse of [Server.Lock]. A wrong passphrase is [key.ErrDenied], and
+// each makes the next wrong one wait longer; only who guessed waits, or until ctx
+// ends. It fails with [key.ErrUsage] if the agent is not locked.
+func (s *Server) Unlock(ctx context.Context, passphrase []byte) error {
+	wait, err := s.lock.try(passphrase)
+	if err == nil {
+		s.config.PINs.lock(false)
+	}
+	if !errors.Is(err, errUnlock) {
+		return err
+	}
+	late := time.NewTimer(wait)
+	defer late.Stop()
+	select {
+	case <-late.C:
+	case <-ctx.Done():
+	case <-s.stopping:
+	}
+	return err
+}
+
+// changeLock serves a request to lock or unlock.
+func (c *sshConn) changeLock(ctx context.Context, f frame) error {
+	var m struct{ Passphrase []byte }
+	if err := ssh.Unmarshal(f.body, &m); err != nil {
+		return fmt.Errorf("malformed passphrase: %w", err)
+	}
+	action, err := "lock", error(nil)
+	if f.kind == agentLock {
+		err = c.Lock(m.Passphrase)
+	} else {
+		action, err = "unlock", c.Unlock(ctx, m.Passphrase)
+	}
+	r := newRecord(action, SocketSSH, c.conn.peer)
+	if err != nil {
+		return c.written(r, err)
+	}
+	c.tell(r)
+	return nil
+}
+
+// try unlocks if the passphrase is right, and else says how long to wait.
+func (l *lock) try(passphrase []byte) (wait time.Duration, err error) {
+	l.mu.Lock()
+	salt, want := l.salt, l.hash
+	l.mu.Unlock()
+	if want == nil {
+		return 0, errNotLocked
+	}
+	got, err := l.hashOf(passphrase, salt)
+	if err != nil {
+		return 0, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.hash == nil:
+		return 0, errNotLocked
+	case subtle.ConstantTimeCompare(got, l.hash) == 1:
+		l.salt, l.hash = nil, nil
+		return 0, nil
+	}
+	l.failures++
+	return min(time.Duration(l.failures)*limits.UnlockDelay, limits.UnlockDelayMax), errUnlock
+}
+
+// hashOf hashes a passphrase. Who can read the hash can read the software keys, so
+// the cost is for those who guess through the socket.
+func (l *lock) hashOf(passphrase, salt []byte) ([]byte, error) {
+	l.hashing.Lock()
+	defer l.hashing.Unlock()
+	return scrypt.Key(passphrase, salt, limits.LockCost, limits.LockBlock, 1, limits.LockHash)
+}

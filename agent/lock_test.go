@@ -1,0 +1,243 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	sshagent "golang.org/x/crypto/ssh/agent"
+
+	"github.com/sealsmith/sealsmith/key"
+)
+
+// TestLock: what works while the agent is locked, and what does not.
+func TestLock(t *testing.T) {
+	h := start(t, nil)
+	in := h.key(key.Spec{Name: "k", Usage: key.SSH})
+	release := h.key(key.Spec{Name: "release", Usage: key.Artifact, Unattended: true})
+	client, _ := h.dialSSH()
+	soft := softKeys()[0]
+	if err := client.Add(sshagent.AddedKey{PrivateKey: soft.private}); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.Lock(nil); err == nil {
+		t.Error("locked with an empty passphrase")
+	}
+	if err := client.Lock([]byte("open sesame")); err != nil {
+		t.Fatal(err)
+	}
+	if r := h.lastRecord(); r.Action != "lock" || r.Outcome != outcomeDone {
+		t.Errorf("audit %+v", r)
+	}
+	server := newHost(t)
+	for name, f := range map[string]func() error{
+		"sign, hardware": func() error { _, err := client.Sign(sshKey(t, in), sshsigData(t, "git")); return err },
+		"sign, software": func() error { _, err := client.Sign(soft.signer.PublicKey(), []byte("x")); return err },
+		"add":            func() error { return client.Add(sshagent.AddedKey{PrivateKey: softKeys()[1].private}) },
+		"remove":         func() error { return client.Remove(soft.signer.PublicKey()) },
+		"remove all":     client.RemoveAll,
+		"lock again":     func() error { return client.Lock([]byte("open sesame")) },
+		"query":          func() error { _, err := client.Extension(extensionQuery, nil); return err },
+	} {
+		if err := f(); err == nil {
+			t.Errorf("%s: works", name)
+		}
+	}
+	if got := h.list(client); len(got) != 0 {
+		t.Errorf("lists %q", got)
+	}
+	if _, err := client.Extension(extensionBind, server.bind(t, []byte("s"), true)); err != nil {
+		t.Errorf("session-bind: %v", err)
+	}
+	control := h.client()
+	for name, f := range map[string]func() error{
+		"sign":   func() error { return h.signBlob(control, release) },
+		"delete": func() error { return control.Delete(t.Context(), in) },
+		"create": func() error {
+			_, err := control.Create(t.Context(), key.Spec{Name: "new", Usage: key.SSH, Algorithm: key.P256})
+			return err
+		},
+		"attest": func() error { _, err := control.Attest(t.Context(), in, nil); return err },
+		"answer": func() error { _, err := control.Answer(t.Context(), []byte("challenge")); return err },
+	} {
+		if err := f(); !errors.Is(err, key.ErrLocked) {
+			t.Errorf("control API, %s: %v", name, err)
+		}
+	}
+	if listed, err := control.List(t.Context()); err != nil || len(listed) != 2 {
+		t.Errorf("control API lists %v, %v", listed, err)
+	}
+	if err := client.Unlock([]byte("open barley")); err == nil {
+		t.Error("unlocked with another passphrase")
+	}
+	if r := h.lastRecord(); r.Action != "unlock" || r.Outcome != outcomeRefused {
+		t.Errorf("audit %+v", r)
+	}
+	if err := client.Unlock([]byte("open sesame")); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.Unlock([]byte("open sesame")); err == nil {
+		t.Error("unlocked twice")
+	}
+	if got := h.list(client); len(got) != 2 {
+		t.Errorf("afterwards lists %q", got)
+	}
+	if _, err := client.Sign(soft.signer.PublicKey(), []byte("x")); err != nil {
+		t.Error(err)
+	}
+	if err := h.signBlob(control, release); err != nil {
+		t.Error(err)
+	}
+	if got := exchange(t, h.dialRaw(), []byte{agentLock, 0, 0}); !bytes.Equal(got, []byte{agentFailure}) {
+		t.Errorf("a malformed lock is answered by %x", got)
+	}
+}
+
+func (h *harness) signBlob(c *Client, in key.Info) error {
+	s, err := c.Key(h.t.Context(), in.Ref, "")
+	if err != nil {
+		return err
+	}
+	_, err = s.SignBlob(h.t.Context(), []byte("message"))
+	return err
+}
+
+// TestLockEndsWhatWaits: a prompt is withdrawn, and a yes that comes too late counts
+// for nothing.
+func TestLockEndsWhatWaits(t *testing.T) {
+	h := start(t, nil)
+	client, _ := h.dialSSH()
+	soft := softKeys()[0]
+	if err := client.Add(sshagent.AddedKey{PrivateKey: soft.private, ConfirmBeforeUse: true}); err != nil {
+		t.Fatal(err)
+	}
+	asked := make(chan struct{})
+	h.person.confirm = func(ctx context.Context, _ Question) error {
+		close(asked)
+		<-ctx.Done()
+		return nil // the yes
+	}
+	result := make(chan error, 1)
+	go func() {
+		_, err := client.Sign(soft.signer.PublicKey(), []byte("x"))
+		result <- err
+	}()
+	<-asked
+	if err := h.server.Lock([]byte("p")); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-result; err == nil {
+		t.Error("signed after the lock")
+	}
+	if r := h.lastRecord(); r.Action != "sign" || r.Code != "locked" {
+		t.Errorf("audit %+v", r)
+	}
+}
+
+// TestLockForgetsPINs: also one that a device accepts while the agent is being locked.
+func TestLockForgetsPINs(t *testing.T) {
+	inBubble(t, func(t *testing.T, p *person, pins *PINs) {
+		d := newDevice(pins, key.SSH, false)
+		p.pins = []string{"1234"}
+		s := NewServer(Config{PINs: pins})
+		sign := func(asked int) {
+			t.Helper()
+			if err := d.sign(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if got := len(p.questions()); got != asked {
+				t.Errorf("asked %d times, want %d", got, asked)
+			}
+		}
+		sign(1)
+		sign(0)
+		if err := s.Lock([]byte("p")); err != nil {
+			t.Fatal(err)
+		}
+		sign(1) // as if it had begun before
+		if err := s.Unlock(t.Context(), []byte("p")); err != nil {
+			t.Fatal(err)
+		}
+		sign(1)
+		sign(0)
+	})
+}
+
+// TestUnlockDelay: each wrong passphrase makes its own client wait, longer each time,
+// and nobody else.
+func TestUnlockDelay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pins := NewPINs(&person{})
+		defer pins.Close()
+		s := NewServer(Config{PINs: pins})
+		if err := s.Unlock(t.Context(), []byte("p")); !errors.Is(err, key.ErrUsage) {
+			t.Errorf("unlock when it is not locked: %v", err)
+		}
+		if err := s.Lock([]byte("p")); err != nil {
+			t.Fatal(err)
+		}
+		var waits []time.Duration
+		for i := range 6 {
+			if i == 3 {
+				s.lock.failures = 98
+			}
+			begun := time.Now()
+			if err := s.Unlock(t.Context(), []byte("q")); !errors.Is(err, key.ErrDenied) {
+				t.Fatal(err)
+			}
+			waits = append(waits, time.Since(begun))
+		}
+		want := []time.Duration{100 * time.Millisecond, 200 * time.Millisecond, 300 * time.Millisecond}
+		if !slices.Equal(waits[:3], want) || waits[3] != 9900*time.Millisecond || waits[4] != 10*time.Second || waits[5] != 10*time.Second {
+			t.Errorf("waited %v", waits)
+		}
+		guess := make(chan error, 1)
+		go func() { guess <- s.Unlock(t.Context(), []byte("q")) }()
+		synctest.Wait()
+		begun := time.Now()
+		if err := s.Unlock(t.Context(), []byte("p")); err != nil || time.Since(begun) != 0 {
+			t.Errorf("the right one waited %v: %v", time.Since(begun), err)
+		}
+		if err := <-guess; !errors.Is(err, key.ErrDenied) {
+			t.Errorf("a guess: %v", err)
+		}
+		// Counted anew, and a client that goes away is not waited for.
+		if err := s.Lock([]byte("p")); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		begun = time.Now()
+		if err := s.Unlock(ctx, []byte("q")); err == nil || time.Since(begun) != 0 {
+			t.Errorf("waited %v for nobody", time.Since(begun))
+		}
+	})
+}
+
+// TestNothingStaysInTheBuffer: messages may hold private keys.
+func TestNothingStaysInTheBuffer(t *testing.T) {
+	for _, size := range []int{10, 4000, 4096, 5000, 20000} {
+		ours, theirs := net.Pipe()
+		t.Cleanup(func() { ours.Close(); theirs.Close() })
+		message := append([]byte{agentAddIdentity}, bytes.Repeat([]byte("secret"), size/6)...)
+		go func() {
+			writeFrame(theirs, message)
+			theirs.Write([]byte{0})
+		}()
+		r := newFrameReader(ours, newBudget(1<<20))
+		f, err := r.next(t.Context())
+		if err != nil || !bytes.Equal(f.body, message[1:]) {
+			t.Fatalf("%d bytes: %v", size, err)
+		}
+		// The next byte shows the whole of the buffer.
+		held, err := r.in.Peek(1)
+		if err != nil || bytes.Contains(held[:cap(held)], []byte("secret")) {
+			t.Errorf("%d bytes: the buffer still has them, %v", size, err)
+		}
+	}
+}

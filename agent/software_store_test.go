@@ -1,0 +1,105 @@
+package agent
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/sealsmith/sealsmith/internal/limits"
+	"github.com/sealsmith/sealsmith/key"
+)
+
+// heldKey is a software key that is in no agent yet.
+func heldKey(t testing.TB, life time.Duration) *softwareKey {
+	t.Helper()
+	private := newEd25519(t)
+	public, err := ssh.NewPublicKey(private.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := newSoftwareKey(&addedKey{private: private, public: public, constraints: constraints{lifetime: life}}, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func agree(*softwareKey) error { return nil }
+
+func TestSoftwareLifetime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var gone []*softwareKey
+		s := softwareKeys{gone: func(k *softwareKey) { gone = append(gone, k) }}
+		short, long := heldKey(t, time.Minute), heldKey(t, 0)
+		for _, k := range []*softwareKey{short, long} {
+			if err := s.add(k, agree); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Minute - time.Second)
+		if len(s.list()) != 2 {
+			t.Error("gone too early")
+		}
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		// By the timer: nobody has asked.
+		if len(gone) != 1 || gone[0] != short {
+			t.Errorf("%d gone", len(gone))
+		}
+		if _, err := short.sign([]byte("x"), ssh.KeyAlgoED25519); err == nil {
+			t.Error("signs after its end")
+		}
+		// The machine slept: the timer has not fired yet.
+		late := heldKey(t, time.Hour)
+		if err := s.add(late, agree); err != nil {
+			t.Fatal(err)
+		}
+		late.expires = time.Now().Round(0)
+		if s.find(late.blob) != nil || s.find(long.blob) == nil {
+			t.Error("found after its end, or not before it")
+		}
+		s.close()
+		if err := s.add(long, agree); err == nil || len(gone) != 3 {
+			t.Error("added to what is closed")
+		}
+	})
+}
+
+func TestSoftwareKeysAreBounded(t *testing.T) {
+	s := softwareKeys{gone: func(*softwareKey) {}}
+	defer s.close()
+	k := heldKey(t, 0)
+	k.size = limits.SoftwareSize + 1
+	if err := s.add(k, agree); err == nil {
+		t.Error("a key of any size is kept")
+	}
+	k.size = limits.SoftwareSize
+	if err := s.add(k, agree); err != nil {
+		t.Fatal(err)
+	}
+	again := *k
+	if err := s.add(&again, func(old *softwareKey) error {
+		if old != k {
+			t.Error("the old key is not shown")
+		}
+		return fmt.Errorf("no: %w", key.ErrDenied)
+	}); err == nil || s.find(k.blob) != k {
+		t.Error("a refused key took the place of another")
+	}
+	if n := s.remove(func(*softwareKey) bool { return true }); n != 1 || s.size != 0 {
+		t.Errorf("%d removed, %d bytes left", n, s.size)
+	}
+	for range limits.SoftwareKeys {
+		if err := s.add(heldKey(t, 0), agree); err != nil {
+			t.Fatal(err)
+		}
+	}
+	last := heldKey(t, 0)
+	defer last.private.Wipe()
+	if err := s.add(last, agree); err == nil {
+		t.Error("any number of keys is kept")
+	}
+}
