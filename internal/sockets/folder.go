@@ -44,9 +44,13 @@ func NewFolder(parent string) (*Folder, error) {
 // Path is where the folder is.
 func (f *Folder) Path() string { return f.lock.Name() }
 
-// Close removes the folder, which must be empty by then.
+// Close removes the folder, which must be empty by then, if it is still there.
 func (f *Folder) Close() error {
-	return errors.Join(os.Remove(f.Path()), f.lock.Close())
+	err := os.Remove(f.Path())
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return errors.Join(err, f.lock.Close())
 }
 
 // Sweep removes the folders that agents which were killed left in the runtime

@@ -131,6 +131,10 @@ func TestFolder(t *testing.T) {
 			t.Errorf("%s: %v", dir, err)
 		}
 	}
+	gone := folder()
+	if err := errors.Join(os.Remove(gone.Path()), gone.Close()); err != nil {
+		t.Errorf("a folder that somebody removed: %v", err)
+	}
 	if err := errors.Join(l.Close(), alive.Close()); err != nil {
 		t.Error(err)
 	}

@@ -25,7 +25,7 @@ var umask sync.Mutex
 // Listen makes a socket at path with mode 0600, and its folder if needed. A
 // socket that is there already is replaced if nobody answers on it; otherwise
 // the error wraps [ErrInUse]. Of several processes at once exactly one succeeds.
-// Closing the listener removes the socket.
+// Closing the listener removes the socket, unless another has taken its place.
 func Listen(path string) (net.Listener, error) {
 	if err := checkLength(path); err != nil {
 		return nil, err
@@ -49,7 +49,7 @@ func Listen(path string) (net.Listener, error) {
 // wraps [fs.ErrExist] if something is. The folder must exist. It may be one that
 // others use too, such as /tmp, if they cannot rename or remove what is ours in it:
 // then nobody can put a socket of his own in the place of this one. Closing the
-// listener removes the socket.
+// listener is as with [Listen].
 func ListenNew(path string) (net.Listener, error) {
 	if err := checkLength(path); err != nil {
 		return nil, err
@@ -100,7 +100,36 @@ func bind(path string) (net.Listener, error) {
 	defer umask.Unlock()
 	old := syscall.Umask(0o177)
 	defer syscall.Umask(old)
-	return net.Listen("unix", path)
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	file, err := os.Lstat(path)
+	if err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	l.SetUnlinkOnClose(false)
+	return &listener{UnixListener: l, file: file}, nil
+}
+
+// listener removes its socket when it is closed, but not one that another process
+// has put there after somebody removed ours.
+type listener struct {
+	*net.UnixListener
+	file   fs.FileInfo
+	remove sync.Once
+}
+
+// Close implements [net.Listener].
+func (l *listener) Close() error {
+	l.remove.Do(func() {
+		// As long as ours is open no other file has its number.
+		path := l.Addr().String()
+		if now, err := os.Lstat(path); err == nil && os.SameFile(now, l.file) {
+			os.Remove(path) // what stays is stale, and the next agent sees that
+		}
+	})
+	return l.UnixListener.Close()
 }
 
 // lockDir keeps two processes from finding the same socket stale: the second

@@ -45,6 +45,35 @@ func TestListen(t *testing.T) {
 	}
 }
 
+// TestCloseLeavesSuccessor removes a socket that is in use; another process then has
+// one at its path.
+func TestCloseLeavesSuccessor(t *testing.T) {
+	path := filepath.Join(testenv.SocketDir(t), "s")
+	first, err := Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	second, err := Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		first.Close()
+		if _, err := os.Lstat(path); err != nil {
+			t.Errorf("the second socket is gone: %v", err)
+		}
+	}
+	if err := second.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("closed socket is still there: %v", err)
+	}
+}
+
 func TestListenReplacesStale(t *testing.T) {
 	path := filepath.Join(testenv.SocketDir(t), "s")
 	leaveStale(t, path)
