@@ -3,6 +3,10 @@
 // [New] makes the same agent without sockets, for a command that works without a
 // running one.
 //
+// An agent with sockets is two processes: before it serves it starts its helper, which
+// asks people and starts programs for it (internal/helper), and gives up what it
+// does not need (internal/sandbox). The agent of [New] does all that itself.
+//
 // # Trust
 //
 // The arguments, the environment and the configuration are the user's own.
