@@ -79,7 +79,7 @@ func (s *screen) unread() string { return s.text()[s.read:] }
 // answer waits for a question and types a line.
 func (s *screen) answer(question, line string) {
 	s.t.Helper()
-	for start := time.Now(); !strings.Contains(s.unread(), question) || !strings.HasSuffix(s.unread(), "PIN: "); {
+	for start := time.Now(); !strings.Contains(s.unread(), question) || !strings.HasSuffix(s.unread(), ": "); {
 		if time.Since(start) > 10*time.Second {
 			s.t.Fatalf("waiting for %q, the terminal shows %q", question, s.unread())
 		}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -76,7 +77,7 @@ PINs of keys that a person is asked about at each use are never remembered.`,
 				case cmd.Flags().Changed("pin-fd"):
 					pin, err = readPIN(fd)
 				default:
-					pin, err = a.askSecret(cmd, fmt.Sprintf("Enter the PIN of the key %s, for the agent to remember.", in.Ref))
+					pin, err = a.askSecret(cmd.Context(), fmt.Sprintf("Enter the PIN of the key %s, for the agent to remember.", in.Ref))
 				}
 				if err != nil {
 					return err
@@ -91,12 +92,12 @@ PINs of keys that a person is asked about at each use are never remembered.`,
 }
 
 // askSecret asks at the terminal.
-func (a *app) askSecret(cmd *cobra.Command, title string) (*secret.Buffer, error) {
+func (a *app) askSecret(ctx context.Context, title string) (*secret.Buffer, error) {
 	terminal := a.terminal()
 	if terminal == nil {
 		return nil, hint.Wrap(fmt.Errorf("there is no terminal to ask at: %w", key.ErrDenied), "run this at a terminal, or give --pin-fd N")
 	}
-	typed, err := terminal.PIN(cmd.Context(), prompt.Prompt{Title: title})
+	typed, err := terminal.PIN(ctx, prompt.Prompt{Title: title})
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", key.ErrDenied, err)
 	}

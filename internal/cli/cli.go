@@ -100,6 +100,7 @@ cancelled by the user; 5 device missing, busy or locked out.`,
 	flags.BoolVar(&a.verbose, "verbose", false, "say what is done")
 	flags.BoolVar(&a.noPrompt, "no-prompt", false, "never ask a person; fail instead")
 	root.AddCommand(
+		a.initCommand(),
 		a.group("key", "keys in hardware", a.keyCreate(), a.keyImport(), a.keyList(), a.keyShow(), a.keyPubkey(), a.keyPIN(), a.keyAttest(), a.keyVerifyAttestation(), a.keyDelete()),
 		a.group("agent", "the agent that holds the device", a.agentStatus(), a.agentReload(), a.agentUnlockKey(), a.agentInstall(), a.agentUninstall(), a.group("audit", "the log of what the agent was asked to do", a.agentAuditVerify())),
 		a.group("tpm", "the TPM itself", a.tpmStatus(), a.tpmSRK(), a.tpmEK(), a.tpmChallenge(), a.tpmAnswer(), a.tpmEnrol()),

@@ -13,4 +13,9 @@ const (
 	// ReleaseFiles is how many files a release folder may hold: two bundles,
 	// SHA256SUMS, and the signatures of some dozen people.
 	ReleaseFiles = 100
+	// SetUpFile is the largest file of a person's own (ssh's or git's configuration,
+	// a shell's profile) that init reads and adds lines to.
+	SetUpFile = 1 << 20
+	// CommandError is how much is quoted of what a program that failed had to say.
+	CommandError = 200
 )

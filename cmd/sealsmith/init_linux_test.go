@@ -1,0 +1,134 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/sealsmith/sealsmith/internal/sshtest"
+	"github.com/sealsmith/sealsmith/internal/testenv"
+)
+
+// newcomer is a world with nothing but OpenSSH, our programs and, for want of a TPM,
+// swtpm. Its ssh knows the server: that is the user's to check.
+func newcomer(t *testing.T, server *sshtest.Server) *world {
+	t.Helper()
+	w := newWorld(t)
+	bin := w.path("bin")
+	if err := os.Mkdir(bin, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"sealsmith", "sealsmith-agent", "swtpm", "ssh-add", "ssh-keygen", "sh"} {
+		path, err := exec.LookPath(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(path, filepath.Join(bin, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ssh := fmt.Sprintf("#!/bin/sh\nexec %s -F none -o UserKnownHostsFile=%s \"$@\"\n", testenv.Need(t, testenv.SSH), server.KnownHosts)
+	if err := os.WriteFile(filepath.Join(bin, "ssh"), []byte(ssh), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	w.env = append(w.env, "PATH="+bin, "SHELL=/bin/sh")
+	t.Cleanup(w.endAgent)
+	return w
+}
+
+// endAgent ends the agent that init started.
+func (w *world) endAgent() {
+	cmd := exec.Command("sealsmith", "agent", "status", "--json")
+	cmd.Env = w.env
+	out, _ := cmd.Output() // without its device it fails, and says the rest
+	var status struct{ PID int }
+	if err := json.Unmarshal(out, &status); err != nil || status.PID < 2 {
+		w.t.Errorf("the agent's status is %q (%v)", out, err)
+		return
+	}
+	if err := syscall.Kill(status.PID, syscall.SIGTERM); err != nil {
+		w.t.Error(err)
+	}
+	for start := time.Now(); time.Since(start) < 10*time.Second; time.Sleep(time.Millisecond) {
+		if _, err := os.Lstat(w.path("run/sealsmith/control.sock")); os.IsNotExist(err) {
+			return
+		}
+	}
+	w.t.Error("the agent did not end")
+}
+
+// TestNewUser is the first day: from nothing to a login at a real server, with no
+// more than what init prints.
+func TestNewUser(t *testing.T) {
+	server := sshtest.Start(t, nil)
+	w := newcomer(t, server)
+	destination := fmt.Sprintf("ssh://%s@127.0.0.1:%d", server.User, server.Port)
+	start := time.Now()
+	printed := w.run("sealsmith", "init", "--no-pin", "--write")
+
+	// The server does not have the key yet: init says what to do.
+	_, err := w.try("", "sealsmith", "init", "--test", destination)
+	if err == nil || !strings.Contains(err.Error(), "authorized_keys") {
+		t.Errorf("login without the key on the server: %v", err)
+	}
+	lines := strings.Split(strings.TrimSpace(printed), "\n")
+	if err := os.WriteFile(server.AuthorizedKeys, []byte(lines[len(lines)-1]+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.run("sealsmith", "init", "--test", destination)
+	t.Logf("from nothing to a login in %v", time.Since(start))
+
+	// And with what was written, by ssh alone.
+	out := w.run("ssh", append([]string{"-F", w.path(".ssh/config")}, append(server.Args()[2:], "echo", "welcome")...)...)
+	if out != "welcome\n" {
+		t.Errorf("ssh printed %q", out)
+	}
+	if strings.Contains(printed, "git") {
+		t.Errorf("there is no git, and init speaks of it: %s", printed)
+	}
+}
+
+// TestInitAtTheTerminal: a key without a PIN needs a yes. Whoever breaks off has
+// made nothing.
+func TestInitAtTheTerminal(t *testing.T) {
+	testenv.Need(t, testenv.SSHKeygen)
+	w := newWorld(t)
+	s := newScreen(t)
+	wait := w.sealsmith(s, "init", "laptop")
+	s.answer("May the new key laptop be used without a PIN?", "\x03")
+	s.answer("Choose a PIN for the new key laptop", "\x03")
+	if err := wait(); err == nil {
+		t.Error("broken off, and all is well")
+	}
+	if made, err := filepath.Glob(w.path("data/sealsmith/keys/*.tpm")); err != nil || len(made) > 0 {
+		t.Errorf("made %v (%v)", made, err)
+	}
+	wait = w.sealsmith(s, "init", "laptop")
+	t.Cleanup(w.endAgent)
+	s.answer("without a PIN?", "no")
+	s.answer("Choose a PIN", "2718 2818")
+	s.answer("once more", "2718 2818")
+	s.answer("for the agent to remember", "2718 2818")
+	if err := wait(); err != nil {
+		t.Fatalf("%v: %s", err, s.unread())
+	}
+	wait = w.sealsmith(s, "init", "plain")
+	s.answer("without a PIN?", "yes")
+	if err := wait(); err != nil {
+		t.Fatalf("%v: %s", err, s.unread())
+	}
+	for name, pin := range map[string]string{"laptop": "true", "plain": "false"} {
+		if shown := w.run("sealsmith", "key", "show", name, "--json"); !strings.Contains(shown, `"pin": `+pin) {
+			t.Errorf("%s: want pin %s: %s", name, pin, shown)
+		}
+	}
+	if strings.Contains(s.text(), "2718") {
+		t.Error("the PIN is on the screen")
+	}
+}

@@ -1,0 +1,107 @@
+package cli
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/sealsmith/sealsmith/internal/atomicfile"
+	"github.com/sealsmith/sealsmith/internal/hint"
+	"github.com/sealsmith/sealsmith/internal/limits"
+)
+
+// What is between these lines of somebody's file is ours.
+const (
+	blockBegin = "# begin: written by sealsmith init\n"
+	blockEnd   = "# end: written by sealsmith init\n"
+)
+
+// copySuffix is what the copy of a file has after its name.
+const copySuffix = ".before-sealsmith"
+
+// block is a few lines that belong into somebody's file.
+type block struct {
+	File    string `json:"file"`
+	Text    string `json:"text"`
+	Written bool   `json:"written"` // the lines are in the file
+	hold    string // why only a person can put them there; empty: no reason
+}
+
+// present says whether the file has these very lines as our block.
+func (b block) present() bool {
+	data, err := readFile(b.File, limits.SetUpFile)
+	return err == nil && bytes.Contains(data, []byte(blockBegin+b.Text+blockEnd))
+}
+
+// write puts the block at the end of its file, or in the place of the block that is
+// there, and keeps a copy of the file as it was. Nothing outside the block changes.
+func (b block) write() error {
+	path, data, perm, err := b.read()
+	if err != nil {
+		return err
+	}
+	next, err := replaceBlock(data, b.Text)
+	if err != nil {
+		return hint.Wrap(fmt.Errorf("%s: %w", b.File, err), "remove the lines of sealsmith init from it, and try again")
+	}
+	if data == nil {
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			return err
+		}
+		return atomicfile.WriteNew(path, next, perm)
+	}
+	if err := atomicfile.Write(path+copySuffix, data, perm); err != nil {
+		return err
+	}
+	return atomicfile.Write(path, next, perm)
+}
+
+// read reads the file that is to have the block, through a link if it is one: many
+// keep such files elsewhere. A missing one is nil.
+func (b block) read() (path string, data []byte, perm fs.FileMode, err error) {
+	path, err = filepath.EvalSymlinks(b.File)
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Lstat(b.File); err == nil {
+			return "", nil, 0, fmt.Errorf("%s is a link to what does not exist", b.File)
+		}
+		return b.File, nil, 0o600, nil
+	}
+	if err != nil {
+		return "", nil, 0, err
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", nil, 0, err
+	}
+	if !info.Mode().IsRegular() {
+		return "", nil, 0, fmt.Errorf("%s is not a regular file", b.File)
+	}
+	data, err = readFile(path, limits.SetUpFile)
+	if data == nil {
+		data = []byte{}
+	}
+	return path, data, info.Mode().Perm(), err
+}
+
+// replaceBlock returns the text of a file with our block, which it has at most once.
+func replaceBlock(data []byte, text string) ([]byte, error) {
+	old := string(data)
+	block := blockBegin + text + blockEnd
+	begins, ends := strings.Count(old, blockBegin), strings.Count(old, blockEnd)
+	if begins == 0 && ends == 0 {
+		if old != "" && !strings.HasSuffix(old, "\n") {
+			old += "\n"
+		}
+		return []byte(old + block), nil
+	}
+	before, rest, _ := strings.Cut(old, blockBegin)
+	_, after, closed := strings.Cut(rest, blockEnd)
+	if begins != 1 || ends != 1 || !closed || before != "" && !strings.HasSuffix(before, "\n") {
+		return nil, errors.New("the lines of sealsmith init in it were changed")
+	}
+	return []byte(before + block + after), nil
+}
