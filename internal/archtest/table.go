@@ -82,7 +82,7 @@ var daemonModules = []string{
 
 // notPaths are the beginnings of what looks like a path in a document and is none
 // of ours: media types, names of keys.
-var notPaths = []string{"application/", "tpm/release"}
+var notPaths = []string{"application/", "software/", "tpm/release"}
 
 // longFiles are the source files over maxLines, each with its reason.
 var longFiles = map[string]string{}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"time"
 
 	"github.com/sealsmith/sealsmith/agent"
 	"github.com/sealsmith/sealsmith/internal/config"
@@ -27,6 +28,9 @@ type Options struct {
 	// TPM is the device string of the command line; empty leaves the choice to
 	// SEALSMITH_TPM and the configuration.
 	TPM string
+	// Lifetime is how long private keys are kept that clients add without saying it;
+	// 0: until they are removed.
+	Lifetime time.Duration
 	// Prompter asks people; nil chooses by the configuration and environment.
 	Prompter prompt.Prompter
 	// helper does what this process will not be able to do itself; nil: there is
@@ -93,7 +97,7 @@ func New(o Options) (*Daemon, error) {
 	}
 	d.server = agent.NewServer(agent.Config{
 		Keys: d.ring, PINs: pins, Rules: rules(c), SoftwareKeys: agent.SoftwarePolicy(c.SoftwareKeys), Device: servedDevice{device}, Audit: audit, Log: o.Log,
-		ConfigFile: config.File(o.Config), Reload: o.reload(c),
+		ConfigFile: config.File(o.Config), Reload: o.reload(c), DefaultLifetime: o.Lifetime,
 	})
 	return d, nil
 }

@@ -99,7 +99,7 @@ func assemble(f *flags, p *places, log *slog.Logger) (d *Daemon, closeAll func()
 			log.Warn("the helper did not end in order", logx.Err, err)
 		}
 	}
-	d, err = New(Options{Config: f.config, TPM: f.tpm, helper: h, Log: log, Notice: func(text string) { log.Warn(text) }})
+	d, err = New(Options{Config: f.config, TPM: f.tpm, Lifetime: f.life, helper: h, Log: log, Notice: func(text string) { log.Warn(text) }})
 	if err != nil {
 		closeHelper()
 		return nil, nil, err
@@ -117,8 +117,8 @@ func assemble(f *flags, p *places, log *slog.Logger) (d *Daemon, closeAll func()
 // signalContext ends at the signals that end the agent, and, if the agent is for
 // one command, with that command.
 func signalContext(ctx context.Context, f *flags) (context.Context, context.CancelFunc) {
-	// A reader of stdout that went away must not end the agent. There are no
-	// software keys that SIGUSR1 could drop.
+	// A reader of stdout that went away must not end the agent; nor may SIGUSR1
+	// before it is served.
 	signal.Ignore(syscall.SIGPIPE, syscall.SIGUSR1)
 	ends := []os.Signal{syscall.SIGTERM, syscall.SIGHUP}
 	if f.foreground {
@@ -161,6 +161,9 @@ func (d *Daemon) serve(ctx context.Context, f *flags, ready *os.File, stdout io.
 		return 0, err
 	}
 	p := d.places
+	drop := make(chan os.Signal, 1)
+	signal.Notify(drop, syscall.SIGUSR1)
+	defer signal.Ignore(syscall.SIGUSR1)
 	failed := make(chan error, 2)
 	go func() { failed <- d.server.ServeSSH(p.ssh) }()
 	go func() { failed <- d.server.ServeControl(p.control) }()
@@ -168,12 +171,16 @@ func (d *Daemon) serve(ctx context.Context, f *flags, ready *os.File, stdout io.
 		return 0, err
 	}
 	log.Info("agent started", logx.Device, d.device.String(), "ssh", p.ssh.Addr(), "control", p.control.Addr(), "version", version.Text())
-	select {
-	case <-ctx.Done():
-		log.Info("agent ends", "cause", context.Cause(ctx))
-	case err := <-failed:
-		return 0, err
+	for ctx.Err() == nil {
+		select {
+		case <-drop:
+			d.server.RemoveSoftwareKeys()
+		case <-ctx.Done():
+		case err := <-failed:
+			return 0, err
+		}
 	}
+	log.Info("agent ends", "cause", context.Cause(ctx))
 	notify(sdnotify.SdNotifyStopping, log)
 	if p.activated {
 		return 0, nil // who starts it at need asks for a clean end
