@@ -33,7 +33,9 @@ tools: ## build cosign, a registry and the checkers into bin/tools
 
 .PHONY: programs
 programs:
-	@$(BUILD) -o bin/ ./cmd/...
+	@$(BUILD) -o bin/ ./cmd/sealsmith
+	@# The agent speaks HTTP/1.1 on a socket of its own and no other HTTP.
+	@$(BUILD) -tags nethttpomithttp2 -o bin/ ./cmd/sealsmith-agent
 
 .PHONY: build
 build: programs ## build the programs, man pages and shell completions into bin
