@@ -132,7 +132,7 @@ func (l refusedPINs) wipe() {
 
 // promptPIN asks for one PIN, which the caller wipes.
 func (p *PINs) promptPIN(ctx context.Context, q Question) (pin *secret.Buffer, err error) {
-	err = p.prompt(ctx, func(ctx context.Context) error {
+	err = p.prompt(ctx, q.Peer, func(ctx context.Context) error {
 		return p.prompter.PIN(ctx, q, func(typed []byte) (err error) {
 			pin, err = secret.New(len(typed))
 			if err != nil {
@@ -178,14 +178,20 @@ func (p *PINs) confirm(ctx context.Context, id key.ID, q Question) error {
 		return err
 	}
 	defer release()
-	return p.prompt(ctx, func(ctx context.Context) error { return p.prompter.Confirm(ctx, q) })
+	return p.prompt(ctx, q.Peer, func(ctx context.Context) error { return p.prompter.Confirm(ctx, q) })
 }
 
 var errNoAnswer = fmt.Errorf("nobody answered the prompt: %w", key.ErrDenied)
 
 // prompt waits for a place on the screen and runs f with a context that ends when
-// the client is gone, when the person thinks too long, and when the agent stops.
-func (p *PINs) prompt(ctx context.Context, f func(ctx context.Context) error) error {
+// the client is gone, when the person thinks too long, and when the agent stops. Who
+// was told no again and again is not asked about for a while: nobody is to say yes
+// because they are tired of it.
+func (p *PINs) prompt(ctx context.Context, from Peer, f func(ctx context.Context) error) error {
+	if wait := p.noes.over(from.PID); wait > 0 {
+		return hint.Wrap(fmt.Errorf("too many questions were answered with no: %w", key.ErrDenied),
+			fmt.Sprintf("in %v a person can be asked again", (wait+time.Second).Truncate(time.Second)))
+	}
 	release, err := p.wait(ctx, p.places)
 	if err != nil {
 		return err
@@ -197,6 +203,9 @@ func (p *PINs) prompt(ctx context.Context, f func(ctx context.Context) error) er
 	defer cancel(nil)
 	defer context.AfterFunc(p.stopped, func() { cancel(context.Cause(p.stopped)) })()
 	err = f(ctx)
+	if errors.Is(err, key.ErrDenied) && !errors.Is(err, ErrNobody) || errors.Is(context.Cause(ctx), errNoAnswer) {
+		p.noes.count(from.PID)
+	}
 	if err != nil && ctx.Err() != nil {
 		return context.Cause(ctx)
 	}

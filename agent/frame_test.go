@@ -203,6 +203,7 @@ func FuzzFrames(f *testing.F) {
 	f.Add(header(0))
 	f.Fuzz(func(t *testing.T, stream []byte) {
 		s := NewServer(fuzzConfig(t))
+		s.refusals = nil // fuzzing is fast
 		client, server, err := socketPair()
 		if err != nil {
 			t.Fatal(err)

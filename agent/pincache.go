@@ -41,6 +41,7 @@ type PINs struct {
 	stop     context.CancelCauseFunc
 	places   chan struct{} // one for each prompt on the screen
 
+	noes   *rate                // questions that were answered with no
 	asleep func() time.Duration // how long the machine has slept since its start
 
 	mu         sync.Mutex
@@ -66,6 +67,7 @@ func NewPINs(p Prompter) *PINs {
 	return &PINs{
 		prompter: p, stopped: ctx, stop: stop, places: make(chan struct{}, limits.Prompts), asleep: asleep,
 		remembered: map[key.ID]*rememberedPIN{}, turns: map[key.ID]chan struct{}{}, slept: asleep(),
+		noes: newRate(pace{limits.Noes, limits.NoTime}, pace{limits.AllNoes, limits.AllNoTime}),
 	}
 }
 

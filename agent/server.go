@@ -81,6 +81,7 @@ type Server struct {
 
 	settings  atomic.Pointer[settings]
 	reloading sync.Mutex
+	refusals  *rate
 
 	// stopping is closed when the server stops: nothing new is begun.
 	stopping chan struct{}
@@ -99,6 +100,7 @@ func NewServer(c Config) *Server {
 	s := &Server{
 		config: c, frames: newBudget(limits.AgentFrames), bodies: newBudget(limits.ControlBodies),
 		stopping: make(chan struct{}),
+		refusals: newRate(pace{limits.Refusals, limits.RefusalTime}, pace{limits.AllRefusals, limits.AllRefusalTime}),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.software.gone = s.endSoftware
@@ -272,6 +274,7 @@ func (s *Server) settle(j signing, err error) error {
 	err = errors.Join(err, s.config.Audit.write(r))
 	log := s.config.Log.With(logx.Ref, r.Ref, logx.Purpose, r.Form, logx.Peer, j.Peer.PID)
 	if err != nil {
+		s.slowDown(j.Peer)
 		log.Info("not signed", logx.Err, err, logx.Hint, hint.Of(err))
 		return fmt.Errorf("sign with %q: %w", r.Ref, err)
 	}

@@ -137,6 +137,28 @@ const (
 // most cards forgive.
 const PINPrompts = 3
 
+// How often a client may be refused.
+const (
+	// Refusals is how many requests to sign of a process may be refused in a row,
+	// as those of an ssh with many keys, and RefusalTime how long each counts: then
+	// the audit log takes hours to fill, not seconds. AllRefusals and
+	// AllRefusalTime are for all processes together.
+	Refusals       = 100
+	RefusalTime    = 100 * time.Millisecond
+	AllRefusals    = 500
+	AllRefusalTime = 20 * time.Millisecond
+	// Noes is how many questions of a process a person may answer with no, or not
+	// at all, before it is not asked about any more, and NoTime how long each
+	// counts; AllNoes and AllNoTime are for all processes together.
+	Noes      = 5
+	NoTime    = 12 * time.Second
+	AllNoes   = 15
+	AllNoTime = 6 * time.Second
+	// RateProcesses is how many processes are told apart: as many as can be
+	// connected.
+	RateProcesses = AgentConnections
+)
+
 // The audit log.
 const (
 	// AuditFile is how long the file gets before a new one is begun: some 40,000
