@@ -24,6 +24,8 @@ const (
 	SSHKeygen  Program = "ssh-keygen"
 	SSHAdd     Program = "ssh-add"
 	SSHAgent   Program = "ssh-agent"
+	SCP        Program = "scp"
+	SFTP       Program = "sftp"
 	TCSH       Program = "tcsh"
 	Git        Program = "git"
 	JQ         Program = "jq"
