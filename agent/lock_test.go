@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -46,6 +47,9 @@ func TestLock(t *testing.T) {
 	} {
 		if err := f(); err == nil {
 			t.Errorf("%s: works", name)
+		}
+		if r := h.lastRecord(); strings.HasPrefix(name, "sign") && (r.Action != "sign" || r.Code != "locked" || r.Outcome != outcomeRefused) {
+			t.Errorf("%s: audit %+v", name, r)
 		}
 	}
 	if got := h.list(client); len(got) != 0 {

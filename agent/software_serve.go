@@ -145,6 +145,9 @@ func (c *sshConn) signSoftware(ctx context.Context, k *softwareKey, m signReques
 // authorizeSoftware decides whether a software key signs, asking a person if need
 // be, and says what it is about to sign.
 func (c *sshConn) authorizeSoftware(ctx context.Context, r *Request, k *softwareKey, m signRequest, algorithm string) error {
+	if err := c.locked(); err != nil {
+		return err
+	}
 	if _, certified := k.public.(*ssh.Certificate); certified {
 		algorithm += certificateMark
 	}

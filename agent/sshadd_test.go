@@ -91,7 +91,9 @@ func TestSSHAddConfirm(t *testing.T) {
 	s := newSSHAdd(t)
 	s.want(true, "The user must confirm each use of the key", "-c", "ed25519")
 	s.want(false, "agent refused operation", "-T", "ed25519.pub")
+	s.h.person.mu.Lock()
 	s.h.person.confirm = yes
+	s.h.person.mu.Unlock()
 	s.want(true, "", "-T", "ed25519.pub")
 	if asked := s.h.person.questions(); len(asked) != 2 {
 		t.Errorf("asked %+v", asked)
