@@ -118,6 +118,27 @@ func (w *world) startAgent(args ...string) *exec.Cmd {
 	return cmd
 }
 
+// endAgent ends the agent that init started.
+func (w *world) endAgent() {
+	cmd := exec.Command("sealsmith", "agent", "status", "--json")
+	cmd.Env = w.env
+	out, _ := cmd.Output() // without its device it fails, and says the rest
+	var status struct{ PID int }
+	if err := json.Unmarshal(out, &status); err != nil || status.PID < 2 {
+		w.t.Errorf("the agent's status is %q (%v)", out, err)
+		return
+	}
+	if err := syscall.Kill(status.PID, syscall.SIGTERM); err != nil {
+		w.t.Error(err)
+	}
+	for start := time.Now(); time.Since(start) < 10*time.Second; time.Sleep(time.Millisecond) {
+		if _, err := os.Lstat(w.path("run/sealsmith/control.sock")); os.IsNotExist(err) {
+			return
+		}
+	}
+	w.t.Error("the agent did not end")
+}
+
 // TestUsageByShape is the table of docs/architecture.md, with the clients that
 // people use. A key of each usage stands behind one agent.
 func TestUsageByShape(t *testing.T) {

@@ -1,13 +1,11 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -40,27 +38,6 @@ func newcomer(t *testing.T, server *sshtest.Server) *world {
 	w.env = append(w.env, "PATH="+bin, "SHELL=/bin/sh")
 	t.Cleanup(w.endAgent)
 	return w
-}
-
-// endAgent ends the agent that init started.
-func (w *world) endAgent() {
-	cmd := exec.Command("sealsmith", "agent", "status", "--json")
-	cmd.Env = w.env
-	out, _ := cmd.Output() // without its device it fails, and says the rest
-	var status struct{ PID int }
-	if err := json.Unmarshal(out, &status); err != nil || status.PID < 2 {
-		w.t.Errorf("the agent's status is %q (%v)", out, err)
-		return
-	}
-	if err := syscall.Kill(status.PID, syscall.SIGTERM); err != nil {
-		w.t.Error(err)
-	}
-	for start := time.Now(); time.Since(start) < 10*time.Second; time.Sleep(time.Millisecond) {
-		if _, err := os.Lstat(w.path("run/sealsmith/control.sock")); os.IsNotExist(err) {
-			return
-		}
-	}
-	w.t.Error("the agent did not end")
 }
 
 // TestNewUser is the first day: from nothing to a login at a real server, with no

@@ -40,12 +40,14 @@ func TestREADME(t *testing.T) {
 	w.run("bash", filepath.Join(testenv.Root(), "scripts", "demo-catalog"), "ca")
 
 	places := strings.NewReplacer(
-		"ssh server.example", "ssh "+strings.Join(server.Args(), " "),
+		"ssh server.example", "ssh -F .ssh/config "+strings.Join(server.Args()[2:], " "),
 		"registry.example", ocitest.Registry(t, true),
 		"sealsmith bundle build", "sealsmith bundle build --catalog ca/roots.yaml --catalog ca/intermediates.yaml --store ca/certs --offline",
 		"cosign verify", cosign+" verify",
-		"eval $(sealsmith-agent)", "eval $(sealsmith-agent); trap 'kill $SSH_AGENT_PID' EXIT",
+		"sealsmith init laptop", "sealsmith init laptop --no-pin",
+		"ssh-copy-id -f -i ~/.local/share/sealsmith/keys/laptop.pub server.example", "cat data/sealsmith/keys/laptop.pub >> authorized_keys",
 	)
+	t.Cleanup(w.endAgent)
 	commands := consoleCommands(t, filepath.Join(testenv.Root(), "README.md"), 15)
 	var script strings.Builder
 	script.WriteString("set -veuo pipefail\n") // -v says which command failed
@@ -53,7 +55,7 @@ func TestREADME(t *testing.T) {
 		fmt.Fprintln(&script, places.Replace(command))
 	}
 	// A release key asks: the reader says yes.
-	w.env = append(w.env, "SSH_ASKPASS=/bin/true")
+	w.env = append(w.env, "SSH_ASKPASS=/bin/true", "SSH_CONNECTION=", "SHELL=/bin/sh")
 	if out, err := w.try("", "bash", "-c", script.String()); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
