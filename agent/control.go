@@ -24,6 +24,8 @@ func (s *Server) controlHandler() http.Handler {
 	for pattern, h := range map[string]handler{
 		"GET /v1/status":            s.status,
 		"POST /v1/reload":           s.reload,
+		"POST /v1/lock":             s.lockAgent,
+		"POST /v1/unlock":           s.unlockAgent,
 		"GET /v1/device":            s.device,
 		"GET /v1/device/storage":    s.deviceStorage,
 		"GET /v1/device/ek":         s.deviceEK,

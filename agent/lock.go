@@ -31,7 +31,7 @@ type lock struct {
 }
 
 var (
-	errLocked    = hint.Wrap(fmt.Errorf("the agent does nothing until it is unlocked: %w", key.ErrLocked), "unlock it with: ssh-add -X")
+	errLocked    = hint.Wrap(fmt.Errorf("the agent does nothing until it is unlocked: %w", key.ErrLocked), "unlock it with: ssh-add -X, or: sealsmith agent unlock")
 	errNotLocked = fmt.Errorf("the agent is not locked: %w", key.ErrUsage)
 	errUnlock    = fmt.Errorf("wrong passphrase: %w", key.ErrDenied)
 )

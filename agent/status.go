@@ -22,6 +22,7 @@ type Status struct {
 	Device        string        `json:"device"`                 // the device string
 	DeviceError   *DeviceError  `json:"device_error,omitempty"` // of its last use
 	Configuration Configuration `json:"configuration"`
+	Locked        bool          `json:"locked"`
 	Keys          KeyCounts     `json:"keys"`
 	PINs          []HeldPIN     `json:"pins"` // that are remembered
 }
@@ -35,6 +36,7 @@ type Sockets struct {
 // KeyCounts says how many keys the agent has.
 type KeyCounts struct {
 	Hardware int `json:"hardware"`
+	Software int `json:"software"` // that clients added
 }
 
 // DeviceError is how the last use of the device failed.
@@ -53,7 +55,8 @@ func (s *Server) status(_ http.ResponseWriter, r *http.Request) (int, any, error
 	return http.StatusOK, Status{
 		API: apiVersion, Version: version.Text(), PID: os.Getpid(), Sockets: s.seen.sockets(),
 		Device: s.config.Device.String(), DeviceError: s.seen.device(), Configuration: s.configuration(),
-		Keys: KeyCounts{Hardware: len(infos)}, PINs: s.config.PINs.held(),
+		Locked: s.locked() != nil,
+		Keys:   KeyCounts{Hardware: len(infos), Software: len(s.software.list())}, PINs: s.config.PINs.held(),
 	}, nil
 }
 

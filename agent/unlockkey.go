@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"net/http"
 
@@ -51,10 +50,7 @@ func (s *Server) unlockKey(w http.ResponseWriter, r *http.Request) (int, any, er
 		request := Request{Peer: peer, Socket: SocketControl, Key: in, Form: formUnlock}
 		err = check(context.WithValue(newContext(ctx, request), unlocking{}, from), signer)
 	}
-	if cause := context.Cause(ctx); errors.Is(cause, errDeleted) {
-		err = cause
-	}
-	return http.StatusOK, struct{}{}, s.written(done, err)
+	return http.StatusOK, struct{}{}, s.written(done, s.unlessEnded(ctx, err))
 }
 
 // unlockable says why a key cannot be unlocked, if it cannot.

@@ -92,6 +92,37 @@ func TestHeadless(t *testing.T) {
 	w.fails(2, "--direct does without the agent", "sealsmith", "agent", "unlock-key", "ssh", "--direct")
 }
 
+// TestLock: a locked agent signs nothing, and only the passphrase opens it.
+func TestLock(t *testing.T) {
+	testenv.Need(t, testenv.SSHKeygen)
+	w := newWorld(t)
+	w.run("sealsmith", "key", "create", "k", "--usage", "ssh")
+	w.write("k.pub", w.run("sealsmith", "key", "pubkey", "k"))
+	w.write("document", "a file")
+	w.startAgent()
+	with := func(verb, passphrase string) error {
+		_, err := w.try(passphrase+"\n", "sealsmith", "agent", verb, "--passphrase-fd", "0")
+		return err
+	}
+	if err := with("lock", "open sesame"); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.signFile("k", "git"); err == nil || !w.status().Locked {
+		t.Errorf("signed while it is locked, or not locked: %+v", w.status())
+	}
+	var ended *failure
+	if err := with("unlock", "open barley"); !errors.As(err, &ended) || ended.status != 4 {
+		t.Errorf("wrong passphrase: %v", err)
+	}
+	w.fails(4, "there is no terminal to ask at", "sealsmith", "agent", "unlock")
+	if err := with("unlock", "open sesame"); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.signFile("k", "git"); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestReload: a rule that is loaded while the agent runs, and configurations that are
 // refused and change nothing.
 func TestReload(t *testing.T) {

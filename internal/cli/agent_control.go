@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto/subtle"
 	"errors"
 	"fmt"
 
@@ -9,6 +10,7 @@ import (
 
 	"github.com/sealsmith/sealsmith/agent"
 	"github.com/sealsmith/sealsmith/internal/hint"
+	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/internal/prompt"
 	"github.com/sealsmith/sealsmith/internal/secret"
 	"github.com/sealsmith/sealsmith/key"
@@ -89,6 +91,76 @@ PINs of keys that a person is asked about at each use are never remembered.`,
 	}
 	c.Flags().IntVar(&fd, "pin-fd", 0, "read the PIN, one line, from the file descriptor `N`")
 	return c
+}
+
+func (a *app) agentLock() *cobra.Command {
+	return a.lockCommand("lock", "have the agent sign nothing until it is unlocked",
+		`Lock asks for a passphrase of up to 64 bytes, with which the agent is locked as by
+ssh-add -x: it forgets every PIN, and signs nothing until it is unlocked, by agent unlock or
+by ssh-add -X.`,
+		"Choose a passphrase to lock the agent with.", (*agent.Client).Lock)
+}
+
+func (a *app) agentUnlock() *cobra.Command {
+	return a.lockCommand("unlock", "end what agent lock or ssh-add -x began",
+		`Unlock asks for the passphrase with which the agent was locked. After each wrong one it
+takes longer to answer. The exit status is 4 if the passphrase is wrong.`,
+		"Enter the passphrase that the agent was locked with.", (*agent.Client).Unlock)
+}
+
+func (a *app) lockCommand(verb, short, long, title string, turn func(*agent.Client, context.Context, key.LendFunc) error) *cobra.Command {
+	var fd int
+	c := &cobra.Command{
+		Use:   verb,
+		Short: short,
+		Long:  long,
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.withAgent(cmd, func(c *agent.Client) error {
+				if !cmd.Flags().Changed("passphrase-fd") {
+					return a.askLock(cmd, c, verb, title, turn)
+				}
+				passphrase, err := readLine(fd, "passphrase", limits.SecretOctets)
+				if err != nil {
+					return err
+				}
+				defer passphrase.Wipe()
+				return turn(c, cmd.Context(), lend(passphrase))
+			})
+		},
+	}
+	c.Flags().IntVar(&fd, "passphrase-fd", 0, "read the passphrase, one line, from the file descriptor `N`")
+	return c
+}
+
+// askLock asks for the passphrase at the terminal.
+func (a *app) askLock(cmd *cobra.Command, c *agent.Client, verb, title string, turn func(*agent.Client, context.Context, key.LendFunc) error) error {
+	passphrase, err := a.askSecret(cmd.Context(), title)
+	if err != nil {
+		return err
+	}
+	defer passphrase.Wipe()
+	if verb == "lock" {
+		again, err := a.askSecret(cmd.Context(), "Enter the passphrase once more.")
+		if err != nil {
+			return err
+		}
+		defer again.Wipe()
+		if !same(passphrase, again) {
+			return fmt.Errorf("the two passphrases were not the same: %w", key.ErrDenied)
+		}
+	}
+	return turn(c, cmd.Context(), lend(passphrase))
+}
+
+func same(one, other *secret.Buffer) (same bool) {
+	_ = one.Use(func(a []byte) error {
+		return other.Use(func(b []byte) error {
+			same = subtle.ConstantTimeCompare(a, b) == 1
+			return nil
+		})
+	})
+	return same
 }
 
 // askSecret asks at the terminal.

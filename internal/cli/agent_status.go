@@ -55,7 +55,8 @@ func (a *app) printStatus(s agent.Status, socket string, answers bool) error {
 	if e := s.DeviceError; e != nil {
 		row("last error", fmt.Sprintf("%s: %s", e.Time.Local().Format(time.DateTime), e.Message))
 	}
-	row("keys", fmt.Sprintf("%d in hardware", s.Keys.Hardware))
+	row("locked", yesNo(s.Locked))
+	row("keys", fmt.Sprintf("%d in hardware, %d in memory", s.Keys.Hardware, s.Keys.Software))
 	for _, pin := range s.PINs {
 		row("PIN held", fmt.Sprintf("of key %s, for %v unless it is used", pin.Key.Short(), time.Duration(pin.Seconds)*time.Second))
 	}
