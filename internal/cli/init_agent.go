@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/sealsmith/sealsmith/agent"
@@ -65,7 +67,9 @@ func (s *setUp) startAgent(ctx context.Context, program string) error {
 	}
 	defer log.Close()
 	cmd := exec.Command(program, "-D")
-	cmd.Stderr = log
+	cmd.Stderr, cmd.Dir = log, "/"
+	// It uses the TPM of the configuration, as at the next login.
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "SEALSMITH_TPM=") })
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // it stays when this terminal goes
 	ready, err := cmd.StdoutPipe()
 	if err != nil {

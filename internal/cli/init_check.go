@@ -120,7 +120,7 @@ func (s *setUp) signed(ctx context.Context) (err error) {
 // loggedIn logs in as the user does, with the user's configuration. ssh may ask
 // about the server's key.
 func (s *setUp) loggedIn(ctx context.Context) error {
-	args := []string{"-o", "IdentityAgent=" + sshWord(s.result.Socket), "-o", "IdentitiesOnly=yes", "-i", s.publicKeyPath()}
+	args := []string{"-o", "IdentityAgent=" + sshWord(s.result.Socket), "-o", "IdentitiesOnly=yes", "-o", "IdentityFile=" + sshWord(s.publicKeyPath())}
 	var stdin io.Reader
 	if s.terminal() == nil {
 		args = append(args, "-o", "BatchMode=yes")

@@ -160,7 +160,7 @@ func (s *setUp) printLines() {
 
 // sshWord writes a path as one word of ssh_config(5).
 func sshWord(path string) string {
-	return `"` + strings.ReplaceAll(path, "%", "%%") + `"`
+	return `"` + strings.NewReplacer("%", "%%", `\`, `\\`, `"`, `\"`).Replace(path) + `"`
 }
 
 // gitWord writes a path as a value of git-config(1).

@@ -1,0 +1,68 @@
+package cli
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/sealsmith/sealsmith/internal/testenv"
+)
+
+// TestWords has the programs read the paths that we write for them.
+func TestWords(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	readers := map[string]func(path string) (text string, cmd *exec.Cmd){
+		"ssh": func(path string) (string, *exec.Cmd) {
+			return "IdentityAgent " + sshWord(path) + "\n", exec.Command(testenv.Need(t, testenv.SSH), "-G", "-F", file, "host")
+		},
+		"git": func(path string) (string, *exec.Cmd) {
+			return "[user]\n\tsigningKey = " + gitWord(path) + "\n", exec.Command(testenv.Need(t, testenv.Git), "config", "-f", file, "user.signingKey")
+		},
+		"sh": func(path string) (string, *exec.Cmd) {
+			return "echo " + shellWord(path) + "\n", exec.Command("sh", file)
+		},
+	}
+	for name, read := range readers {
+		for _, path := range []string{"/run/user/1000/s", "/a b/s", "/100%h/s", `/"quoted"/s`, "/it's/s", "/#;/s", "/dollar$HOME/s", "/ü/s"} {
+			text, cmd := read(path)
+			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			out, err := cmd.Output()
+			want := path
+			if name == "ssh" {
+				want = "identityagent " + path
+			}
+			if err != nil || !strings.Contains("\n"+string(out), "\n"+want+"\n") {
+				t.Errorf("%s does not read %q for %q (%v)", name, want, text, err)
+			}
+		}
+	}
+}
+
+func TestProfile(t *testing.T) {
+	home := t.TempDir()
+	for shell, want := range map[string]string{
+		"/bin/sh": ".profile", "/bin/bash": ".profile", "/usr/bin/zsh": ".zprofile", "": ".profile", "/usr/bin/fish": "", "/bin/tcsh": "",
+	} {
+		if want != "" {
+			want = filepath.Join(home, want)
+		}
+		if got := profile(home, shell); got != want {
+			t.Errorf("%s reads %q, want %q", shell, got, want)
+		}
+	}
+	// bash reads only the first that there is.
+	login := filepath.Join(home, ".bash_login")
+	for _, name := range []string{login, filepath.Join(home, ".profile")} {
+		if err := os.WriteFile(name, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := profile(home, "/bin/bash"); got != login {
+		t.Errorf("bash reads %q", got)
+	}
+}
