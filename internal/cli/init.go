@@ -17,7 +17,7 @@ import (
 )
 
 func (a *app) initCommand() *cobra.Command {
-	s := setUp{app: a}
+	s := setUp{app: a, result: initResult{Tests: []string{}}}
 	c := &cobra.Command{
 		Use:   "init [NAME]",
 		Short: "set everything up: from nothing to a first login",

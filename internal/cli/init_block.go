@@ -38,26 +38,28 @@ func (b block) present() bool {
 }
 
 // write puts the block at the end of its file, or in the place of the block that is
-// there, and keeps a copy of the file as it was. Nothing outside the block changes.
-func (b block) write() error {
+// there. Nothing outside the block changes, and kept is a copy of the file as it was,
+// if it was there.
+func (b block) write() (kept string, err error) {
 	path, data, perm, err := b.read()
 	if err != nil {
-		return err
+		return "", err
 	}
 	next, err := replaceBlock(data, b.Text)
 	if err != nil {
-		return hint.Wrap(fmt.Errorf("%s: %w", b.File, err), "remove the lines of sealsmith init from it, and try again")
+		return "", hint.Wrap(fmt.Errorf("%s: %w", b.File, err), "remove the lines of sealsmith init from it, and try again")
 	}
 	if data == nil {
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			return err
+			return "", err
 		}
-		return atomicfile.WriteNew(path, next, perm)
+		return "", atomicfile.WriteNew(path, next, perm)
 	}
-	if err := atomicfile.Write(path+copySuffix, data, perm); err != nil {
-		return err
+	kept = path + copySuffix
+	if err := atomicfile.Write(kept, data, perm); err != nil {
+		return "", err
 	}
-	return atomicfile.Write(path, next, perm)
+	return kept, atomicfile.Write(path, next, perm)
 }
 
 // read reads the file that is to have the block, through a link if it is one: many

@@ -45,8 +45,8 @@ func TestWriteBlock(t *testing.T) {
 	if b.present() {
 		t.Error("present before it was written")
 	}
-	if err := b.write(); err != nil || !b.present() {
-		t.Fatalf("written: %v, present: %v", err, b.present())
+	if kept, err := b.write(); err != nil || kept != target+copySuffix || !b.present() {
+		t.Fatalf("written: %q, %v, present: %v", kept, err, b.present())
 	}
 	if info, err := os.Lstat(link); err != nil || info.Mode().Type() != os.ModeSymlink {
 		t.Errorf("the link was replaced (%v)", err)
@@ -59,8 +59,8 @@ func TestWriteBlock(t *testing.T) {
 	}
 	// A file that is not there yet, in a folder that is not there yet.
 	fresh := block{File: filepath.Join(dir, "new", "file"), Text: "ours\n"}
-	if err := fresh.write(); err != nil || !fresh.present() {
-		t.Errorf("new file: %v", err)
+	if kept, err := fresh.write(); err != nil || kept != "" || !fresh.present() {
+		t.Errorf("new file: %q, %v", kept, err)
 	}
 	for name, path := range map[string]string{"folder": dir, "dangling link": filepath.Join(dir, "dangling")} {
 		if name == "dangling link" {
@@ -68,7 +68,7 @@ func TestWriteBlock(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := (block{File: path, Text: "ours\n"}).write(); err == nil {
+		if _, err := (block{File: path, Text: "ours\n"}).write(); err == nil {
 			t.Errorf("%s: written", name)
 		}
 	}

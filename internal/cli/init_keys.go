@@ -98,7 +98,7 @@ func (s *setUp) remember() error {
 	}
 	if err := atomicfile.WriteNew(path, []byte(line), 0o600); err != nil {
 		if errors.Is(err, fs.ErrExist) {
-			return hint.Wrap(fmt.Errorf("%s names another TPM than %s", path, s.device), "have it say: "+strings.TrimSpace(line))
+			return hint.Wrap(fmt.Errorf("%s does not name the TPM %s", path, s.device), "have it say: "+strings.TrimSpace(line))
 		}
 		return err
 	}

@@ -43,11 +43,15 @@ func (s *setUp) lines(ctx context.Context) error {
 		case b.hold != "":
 			s.say("wrote nothing into %s: %s", b.File, b.hold)
 		default:
-			if err := b.write(); err != nil {
+			kept, err := b.write()
+			if err != nil {
 				return err
 			}
 			b.Written = true
 			s.say("wrote lines into %s", b.File)
+			if kept != "" {
+				s.say("what it was before is in %s", kept)
+			}
 		}
 		s.result.Lines = append(s.result.Lines, b)
 	}
