@@ -13,10 +13,40 @@ import (
 	"github.com/sealsmith/sealsmith/tpm"
 )
 
-// rawSignatures counts TPM2_Sign commands per second as go-tpm sends them, with a
-// loaded key in a session that is kept: salted to the storage primary, with the
-// first parameter encrypted, as ours is. They cross the device's own connection.
+// rawSignatures counts TPM2_Sign commands per second.
 func rawSignatures(t *testing.T, d *tpm.Device, alg key.Algorithm, pin []byte) (perSecond float64) {
+	t.Helper()
+	withRawKey(t, d, alg, pin, func(sign func() error) (err error) {
+		perSecond, err = perSecondOf(sign)
+		return err
+	})
+	return perSecond
+}
+
+// rawLatencies returns how long so many TPM2_Sign commands in a row take, again and
+// again.
+func rawLatencies(t *testing.T, d *tpm.Device, alg key.Algorithm, row int) (all []time.Duration) {
+	t.Helper()
+	withRawKey(t, d, alg, nil, func(sign func() error) error {
+		_, err := perSecondOf(func() error {
+			start := time.Now()
+			for range row {
+				if err := sign(); err != nil {
+					return err
+				}
+			}
+			all = append(all, time.Since(start))
+			return nil
+		})
+		return err
+	})
+	return all
+}
+
+// withRawKey lends what sends a TPM2_Sign command as go-tpm does, with a loaded key
+// in a session that is kept: salted to the storage primary, with the first parameter
+// encrypted, as ours is. The commands cross the device's own connection.
+func withRawKey(t *testing.T, d *tpm.Device, alg key.Algorithm, pin []byte, use func(sign func() error) error) {
 	t.Helper()
 	err := d.Do(t.Context(), func(chip transport.TPM) error {
 		return withRawSession(chip, pin, func(session tpm2.Session) error {
@@ -27,14 +57,13 @@ func rawSignatures(t *testing.T, d *tpm.Device, alg key.Algorithm, pin []byte) (
 				return err
 			}
 			k := tpm2.AuthHandle{Handle: made.ObjectHandle, Name: made.Name, Auth: session}
-			perSecond, err = perSecondOf(func() error { return rawSign(chip, k, alg) })
+			err = use(func() error { return rawSign(chip, k, alg) })
 			return errors.Join(err, flush(chip, k.Handle))
 		})
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return perSecond
 }
 
 // rawInTurn counts what loading one of several keys, a signature and unloading it
