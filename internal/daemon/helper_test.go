@@ -23,6 +23,7 @@ import (
 	"github.com/sealsmith/sealsmith/agent"
 	"github.com/sealsmith/sealsmith/internal/atomicfile"
 	"github.com/sealsmith/sealsmith/internal/keytest"
+	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/internal/prompt"
 	"github.com/sealsmith/sealsmith/internal/sandbox"
 	"github.com/sealsmith/sealsmith/internal/testenv"
@@ -196,11 +197,36 @@ func TestHelperIsKilled(t *testing.T) {
 	if _, err := a.client.Status(t.Context()); err != nil {
 		t.Error(err)
 	}
+	eventually(t, "the end of the helper", gone(all[0]))
 	if err := a.agent.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
 	if err := a.agent.Wait(); exitCode(err) != exitTerminated {
 		t.Errorf("agent ended with %v", err)
+	}
+}
+
+// TestHelperHangs: the agent ends although its helper stays, which the sandbox forbids
+// it to kill.
+func TestHelperHangs(t *testing.T) {
+	t.Parallel()
+	h := newHome(t)
+	cmd := h.start(t)
+	all := children(t, cmd.Process.Pid)
+	if len(all) != 1 {
+		t.Fatalf("the agent has the children %v", all)
+	}
+	if err := syscall.Kill(all[0], syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Kill(all[0], syscall.SIGCONT) // it has our standard error
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	late := time.AfterFunc(2*limits.HelperExit, func() { cmd.Process.Kill() })
+	defer late.Stop()
+	if state, err := cmd.Process.Wait(); err != nil || state.ExitCode() != exitTerminated {
+		t.Errorf("agent ended with %v, %v", state, err)
 	}
 }
 

@@ -343,6 +343,18 @@ func TestEnd(t *testing.T) {
 	}
 }
 
+// TestStays is a helper that hangs, for an agent that may kill it and one that may not.
+func TestStays(t *testing.T) {
+	ended := make(chan error, 1)
+	if err := await(ended, func() error { return syscall.EPERM }, time.Millisecond); !errors.Is(err, syscall.EPERM) {
+		t.Errorf("forbidden: %v", err)
+	}
+	killed := errors.New("killed")
+	if err := await(ended, func() error { ended <- killed; return nil }, time.Millisecond); err != killed {
+		t.Errorf("allowed: %v", err)
+	}
+}
+
 // TestLine: whoever starts a helper by hand is told so.
 func TestLine(t *testing.T) {
 	for name, files := range map[string][]*os.File{"none": nil, "a file": {os.Stdin}} {

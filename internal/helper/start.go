@@ -1,7 +1,6 @@
 package helper
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -19,8 +18,8 @@ const descriptor = 3
 
 // Start starts this program once more, with these arguments, as a helper, which
 // complains to stderr (nil: to nobody). It leaves when the client is closed, or the
-// agent ends in any other way; wait waits for that, and kills it if it stays. See
-// [NewClient] for lost.
+// agent ends in any other way; wait, which is called once, waits for that, and kills it if
+// it stays and that is allowed. See [NewClient] for lost.
 func Start(args []string, stderr *os.File, lost func(error)) (c *Client, wait func() error, err error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -31,8 +30,7 @@ func Start(args []string, stderr *os.File, lost func(error)) (c *Client, wait fu
 		return nil, nil, err
 	}
 	defer theirs.Close()
-	ctx, kill := context.WithCancel(context.Background())
-	cmd := exec.CommandContext(ctx, self, args...)
+	cmd := exec.Command(self, args...)
 	cmd.ExtraFiles = []*os.File{theirs}
 	if stderr != nil {
 		cmd.Stderr = stderr
@@ -40,15 +38,26 @@ func Start(args []string, stderr *os.File, lost func(error)) (c *Client, wait fu
 	// Signals from a terminal are for us, and it leaves when we do.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
-		kill()
 		return nil, nil, errors.Join(fmt.Errorf("start the helper: %w", err), ours.Close())
 	}
-	wait = func() error {
-		defer kill()
-		defer time.AfterFunc(limits.HelperExit, kill).Stop()
-		return cmd.Wait()
-	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	wait = func() error { return await(ended, cmd.Process.Kill, limits.HelperExit) }
 	return NewClient(ours.(*net.UnixConn), lost), wait, nil
+}
+
+// await waits for a helper that was told to leave, and kills it if it stays. Landlock
+// forbids that to a restricted agent, which leaves without it.
+func await(ended <-chan error, kill func() error, patience time.Duration) error {
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(patience):
+	}
+	if err := kill(); err != nil {
+		return fmt.Errorf("the helper stays: %w", err)
+	}
+	return <-ended
 }
 
 // Line is a helper's end of the line, in the process that [Start] started.
