@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"syscall"
 	"time"
@@ -80,20 +81,12 @@ type logFile struct {
 
 // open opens the files as they are at one moment: the lock keeps writers away.
 func (c *checker) open(path string, older bool) error {
-	current, err := openToRead(path)
+	current, err := openLocked(path)
 	if err != nil {
 		return err
 	}
 	defer func() { c.files = append(c.files, current) }()
-	if err := lockFile(current.File, syscall.LOCK_SH, time.Now().Add(limits.AuditLock)); err != nil {
-		return err
-	}
 	defer unlockFile(current.File)
-	info, err := current.Stat()
-	if err != nil {
-		return err
-	}
-	current.size = info.Size()
 	if !older {
 		return nil
 	}
@@ -106,6 +99,44 @@ func (c *checker) open(path string, older bool) error {
 		c.files = append(c.files, f)
 	}
 	return err
+}
+
+// openLocked opens the file that has the name while nobody writes: a writer may set
+// aside the one whose lock we wait for.
+func openLocked(path string) (logFile, error) {
+	for deadline := time.Now().Add(limits.AuditLock); ; time.Sleep(limits.AuditRetry) {
+		f, err := openToRead(path)
+		if err != nil {
+			return logFile{}, err
+		}
+		if err = lockFile(f.File, syscall.LOCK_SH, deadline); err == nil {
+			var named bool
+			if named, err = f.hasName(path); named {
+				return f, nil
+			}
+		}
+		f.Close() // and so unlocks it
+		if err == nil && time.Now().After(deadline) {
+			err = fmt.Errorf("%s is exchanged again and again", path)
+		}
+		if err != nil {
+			return logFile{}, err
+		}
+	}
+}
+
+// hasName says whether the file is still the one of that name, and notes its size.
+func (f *logFile) hasName(path string) (bool, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return false, err
+	}
+	f.size = info.Size()
+	named, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil // for a moment: it is being set aside
+	}
+	return err == nil && os.SameFile(info, named), err
 }
 
 func openToRead(path string) (logFile, error) {

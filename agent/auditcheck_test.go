@@ -259,3 +259,33 @@ func TestCertificateRecord(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// TestCheckWhileTheFileIsSetAside: the file that a check waits for gets another name
+// meanwhile.
+func TestCheckWhileTheFileIsSetAside(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.jsonl")
+	a := openLog(t, path, 0)
+	writeRecords(t, a, 3)
+	if err := a.lock(); err != nil {
+		t.Fatal(err)
+	}
+	type result struct {
+		found AuditCheck
+		err   error
+	}
+	checked := make(chan result, 1)
+	go func() {
+		found, err := CheckAuditLog(path, true, "")
+		checked <- result{found, err}
+	}()
+	time.Sleep(20 * limits.AuditRetry) // it waits
+	if err := a.setAside(); err != nil {
+		t.Fatal(err)
+	}
+	next := openLog(t, path, 0)
+	writeRecords(t, next, 2)
+	unlockFile(a.f)
+	if got := <-checked; got.err != nil || got.found.Last != 5 || len(got.found.Files) != 2 {
+		t.Errorf("got %+v, %v", got.found, got.err)
+	}
+}
