@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strings"
 
 	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/internal/limits"
@@ -50,6 +51,11 @@ func (a *askpass) run(ctx context.Context, p Prompt, env ...string) (_ *secret.B
 	text, err := p.whole()
 	if err != nil {
 		return nil, 0, err
+	}
+	if strings.HasPrefix(text, "-") {
+		// To a program that draws windows, --gtk-module=FILE is no text. None of our own
+		// sentences begins so, but the helper asks for an agent that may not be ours any more.
+		return nil, 0, fmt.Errorf("%w: SSH_ASKPASS would take the question for an option", ErrUnavailable)
 	}
 	cmd := exec.Command(a.path, text)
 	cmd.Env = append(os.Environ(), env...)

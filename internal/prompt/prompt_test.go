@@ -337,3 +337,16 @@ func TestNobody(t *testing.T) {
 		t.Errorf("hints %q", got)
 	}
 }
+
+// TestAskpassOption: to a program that draws windows, --gtk-module=FILE is no text.
+func TestAskpassOption(t *testing.T) {
+	program, log := fake(t, "askpass:0,1234")
+	for _, q := range []Prompt{{Title: "--gtk-module=/tmp/x"}, {Title: "Sign?", Error: "-display"}} {
+		if _, err := (&askpass{program}).PIN(t.Context(), q); !errors.Is(err, ErrUnavailable) {
+			t.Errorf("%+v: %v", q, err)
+		}
+	}
+	if data, err := os.ReadFile(log); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("asked all the same: %q, %v", data, err)
+	}
+}

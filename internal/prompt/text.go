@@ -66,9 +66,9 @@ func (p Prompt) whole() (string, error) {
 func (p Prompt) text(claims, quotations int) string {
 	var b strings.Builder
 	if p.Error != "" {
-		fmt.Fprintf(&b, "%s\n\n", p.Error)
+		fmt.Fprintf(&b, "%s\n\n", exact(p.Error))
 	}
-	b.WriteString(p.Title)
+	b.WriteString(exact(p.Title))
 	if len(p.Facts) > 0 {
 		b.WriteByte('\n')
 	}
@@ -77,13 +77,13 @@ func (p Prompt) text(claims, quotations int) string {
 		if l.Quoted {
 			value = quote(l.Value, quotations)
 		}
-		fmt.Fprintf(&b, "\n%s: %s", l.Label, value)
+		fmt.Fprintf(&b, "\n%s: %s", exact(l.Label), value)
 	}
 	if len(p.Claims) > 0 {
 		b.WriteString("\n\nThe program says:")
 	}
 	for _, l := range p.Claims {
-		fmt.Fprintf(&b, "\n%s: %s", l.Label, quote(l.Value, claims))
+		fmt.Fprintf(&b, "\n%s: %s", exact(l.Label), quote(l.Value, claims))
 	}
 	return b.String()
 }

@@ -27,7 +27,23 @@ Comment: "` + strings.Repeat("ä", 15) + `"...`
 	}
 }
 
-// TestFit: claims make room first, then quotations; facts never do.
+// TestTextIsPrintable: an agent that a stranger has taken over writes our own sentences
+// too, and must not command the terminal that shows them.
+func TestTextIsPrintable(t *testing.T) {
+	q := Prompt{Title: "Sign\x1b]2;x\a", Error: "Wrong\r", Facts: []Line{{"Key\x1b[2J", "k", false}}, Claims: []Line{{"By\x9b1m", "", true}}}
+	want := `"Wrong\r"
+
+"Sign\x1b]2;x\a"
+
+"Key\x1b[2J": k
+
+The program says:
+"By\x9b1m": ""`
+	if got := q.text(9, 9); got != want {
+		t.Errorf("got:\n%q\nwant:\n%q", got, want)
+	}
+}
+
 // TestTextWithoutFacts: what asks ends where the answer begins.
 func TestTextWithoutFacts(t *testing.T) {
 	if got := (Prompt{Title: "PIN?"}).text(1, 1); got != "PIN?" {
@@ -38,6 +54,7 @@ func TestTextWithoutFacts(t *testing.T) {
 	}
 }
 
+// TestFit: claims make room first, then quotations; facts never do.
 func TestFit(t *testing.T) {
 	long := strings.Repeat("x", limits.ClaimText)
 	q := Prompt{Title: "Sign?", Facts: []Line{{"Digest", long, false}, {"Name", long, true}}, Claims: []Line{{"Subject", long, true}}}
