@@ -36,6 +36,9 @@ func (b *bindings) add(contents []byte) error {
 	if len(m.SessionID) == 0 || len(m.SessionID) > limits.SSHSessionID {
 		return fmt.Errorf("session-bind: session id of %d bytes", len(m.SessionID))
 	}
+	if len(m.HostKey) > limits.SSHHostKey {
+		return fmt.Errorf("session-bind: host key of %d bytes, at most %d", len(m.HostKey), limits.SSHHostKey)
+	}
 	if err := verifyHost(m.HostKey, m.SessionID, m.Signature); err != nil {
 		return fmt.Errorf("session-bind: %w", err)
 	}
@@ -53,7 +56,8 @@ func (b *bindings) add(contents []byte) error {
 	if len(*b) >= limits.SSHBinds {
 		return errors.New("session-bind: too many hops")
 	}
-	*b = append(*b, binding{m.HostKey, m.SessionID, m.Forwarding})
+	// The message's memory is given back.
+	*b = append(*b, binding{bytes.Clone(m.HostKey), bytes.Clone(m.SessionID), m.Forwarding})
 	return nil
 }
 

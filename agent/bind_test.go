@@ -63,6 +63,7 @@ func bindMessage(hostKey, sessionID, signature []byte, forwarding bool) []byte {
 func TestBindings(t *testing.T) {
 	h, other := newHost(t), newHost(t)
 	certified := h.certified(t)
+	huge := hostCertificate(t, h, other, func(c *ssh.Certificate) { c.ValidPrincipals = []string{strings.Repeat("x", 8<<10)} })
 	one, two := []byte("session one"), []byte("session two")
 	rsaHost := func() host {
 		k, err := ssh.NewSignerFromKey(rsaKey(t))
@@ -100,6 +101,7 @@ func TestBindings(t *testing.T) {
 		{"no session id", nil, h.bind(t, nil, false), "session id of 0 bytes", 0},
 		{"long session id", nil, h.bind(t, make([]byte, 129), false), "session id of 129 bytes", 0},
 		{"host key unreadable", nil, bindMessage([]byte("x"), one, mustSign(t, h, one), false), "host key", 0},
+		{"huge certificate", nil, huge.bind(t, one, false), "host key of ", 0},
 		{"SHA-1", nil, bindMessage(rsaHost.blob, one, mustSignSHA1(t, rsaHost, one), false), "SHA-1", 0},
 		{"trailing data", nil, append(bytes.Clone(good), 0), "session-bind", 0},
 		{"empty", nil, nil, "session-bind", 0},
@@ -119,6 +121,20 @@ func TestBindings(t *testing.T) {
 				t.Errorf("%d entries, want %d", len(b), c.entries)
 			}
 		})
+	}
+}
+
+// TestBindingsKeepNoMessage: its memory is counted only until it is answered.
+func TestBindingsKeepNoMessage(t *testing.T) {
+	h, id := newHost(t), []byte("session")
+	message := h.bind(t, id, true)
+	var b bindings
+	if err := b.add(message); err != nil {
+		t.Fatal(err)
+	}
+	clear(message)
+	if !bytes.Equal(b[0].hostKey, h.blob) || !bytes.Equal(b[0].sessionID, id) {
+		t.Error("the message's memory is held")
 	}
 }
 

@@ -28,6 +28,9 @@ const (
 	// SSHBinds is how many session-bind entries a connection may have: one a
 	// hop, as in OpenSSH's agent.
 	SSHBinds = 16
+	// SSHHostKey is the longest host key or host certificate that a connection is
+	// bound to: an RSA key of 16,384 bits by a CA with another has 6 KiB.
+	SSHHostKey = 8 << 10
 	// SoftwareKeys is how many keys clients may add: many more than any server
 	// lets a client try, and a page of locked memory each.
 	SoftwareKeys = 256
