@@ -167,8 +167,8 @@ func (c *sshConn) handle(ctx context.Context, f frame) (answer []byte, err error
 // change serves the messages that change what the agent holds or does. Their answer
 // is whether they did.
 func (c *sshConn) change(ctx context.Context, f frame) error {
+	defer clear(f.body) // a private key, a passphrase, or the PIN of a card that we refuse
 	if f.kind == agentLock || f.kind == agentUnlock {
-		defer clear(f.body)
 		return c.changeLock(ctx, f)
 	}
 	if err := c.locked(); err != nil {
@@ -176,7 +176,6 @@ func (c *sshConn) change(ctx context.Context, f frame) error {
 	}
 	switch f.kind {
 	case agentAddIdentity, agentAddConstrained:
-		defer clear(f.body)
 		return c.addKey(ctx, f.body, f.kind == agentAddConstrained)
 	case agentRemoveIdentity:
 		return c.removeKey(f.body)
