@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -131,6 +132,9 @@ func (c *sshConn) signSoftware(ctx context.Context, k *softwareKey, m signReques
 	algorithm, err := softwareAlgorithm(k.public, m.Flags)
 	if err == nil {
 		err = c.authorizeSoftware(ctx, &j.Request, k, m, algorithm)
+	}
+	if err == nil && k.expired(time.Now()) {
+		err = errDeleted // while a person was asked, and the machine slept
 	}
 	var s *ssh.Signature
 	if err == nil {

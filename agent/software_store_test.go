@@ -1,12 +1,14 @@
 package agent
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"golang.org/x/crypto/ssh"
+	sshagent "golang.org/x/crypto/ssh/agent"
 
 	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/key"
@@ -101,5 +103,27 @@ func TestSoftwareKeysAreBounded(t *testing.T) {
 	defer last.private.Wipe()
 	if err := s.add(last, agree); err == nil {
 		t.Error("any number of keys is kept")
+	}
+}
+
+// TestSoftwareKeyEndsBeforeTheAnswer: its time is over when a person says yes, and the
+// timer, which does not count a sleep of the machine, has not fired.
+func TestSoftwareKeyEndsBeforeTheAnswer(t *testing.T) {
+	h := start(t, nil)
+	client, _ := h.dialSSH()
+	k := softKeys()[0]
+	if err := client.Add(sshagent.AddedKey{PrivateKey: k.private, ConfirmBeforeUse: true, LifetimeSecs: 3600}); err != nil {
+		t.Fatal(err)
+	}
+	h.person.confirm = func(context.Context, Question) error {
+		held := h.server.software.find(k.signer.PublicKey().Marshal())
+		held.expires = time.Now().Round(0)
+		return nil
+	}
+	if _, err := client.Sign(k.signer.PublicKey(), []byte("x")); err == nil {
+		t.Error("signed after its end")
+	}
+	if r := h.lastRecord(); r.Action != "sign" || r.Code != "not_found" {
+		t.Errorf("audit %+v", r)
 	}
 }
