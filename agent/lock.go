@@ -23,6 +23,9 @@ type lock struct {
 	// hashing is held while a passphrase is hashed: one at a time bounds the
 	// memory, and slows down who guesses on many connections.
 	hashing sync.Mutex
+	// turning is held while it is locked or unlocked, with all that follows from
+	// that. It comes before mu.
+	turning sync.Mutex
 
 	mu       sync.Mutex
 	salt     []byte
@@ -70,6 +73,8 @@ func (s *Server) Lock(passphrase []byte) error {
 	if err != nil {
 		return err
 	}
+	s.lock.turning.Lock()
+	defer s.lock.turning.Unlock()
 	s.lock.mu.Lock()
 	if s.lock.hash != nil {
 		s.lock.mu.Unlock()
@@ -88,10 +93,7 @@ func (s *Server) Lock(passphrase []byte) error {
 // each makes the next wrong one wait longer; only who guessed waits, or until ctx
 // ends. It fails with [key.ErrUsage] if the agent is not locked.
 func (s *Server) Unlock(ctx context.Context, passphrase []byte) error {
-	wait, err := s.lock.try(passphrase)
-	if err == nil {
-		s.config.PINs.lock(false)
-	}
+	wait, err := s.lock.try(passphrase, func() { s.config.PINs.lock(false) })
 	if !errors.Is(err, errUnlock) {
 		return err
 	}
@@ -125,8 +127,9 @@ func (c *sshConn) changeLock(ctx context.Context, f frame) error {
 	return nil
 }
 
-// try unlocks if the passphrase is right, and else says how long to wait.
-func (l *lock) try(passphrase []byte) (wait time.Duration, err error) {
+// try unlocks, and then calls opened, if the passphrase is right. Else it says how long
+// to wait.
+func (l *lock) try(passphrase []byte, opened func()) (wait time.Duration, err error) {
 	l.mu.Lock()
 	salt, want := l.salt, l.hash
 	l.mu.Unlock()
@@ -137,6 +140,8 @@ func (l *lock) try(passphrase []byte) (wait time.Duration, err error) {
 	if err != nil {
 		return 0, err
 	}
+	l.turning.Lock()
+	defer l.turning.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
@@ -144,6 +149,7 @@ func (l *lock) try(passphrase []byte) (wait time.Duration, err error) {
 		return 0, errNotLocked
 	case subtle.ConstantTimeCompare(got, l.hash) == 1:
 		l.salt, l.hash = nil, nil
+		opened()
 		return 0, nil
 	}
 	l.failures++

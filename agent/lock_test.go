@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -221,6 +222,58 @@ func TestUnlockDelay(t *testing.T) {
 			t.Errorf("waited %v for nobody", time.Since(begun))
 		}
 	})
+}
+
+// TestLockThenUnlock: who unlocks waits for who locks, so that both leave one state.
+func TestLockThenUnlock(t *testing.T) {
+	pins := NewPINs(&person{})
+	defer pins.Close()
+	s := NewServer(Config{PINs: pins})
+	s.uses.mu.Lock() // holds Lock up in the middle
+	var both sync.WaitGroup
+	both.Go(func() {
+		if err := s.Lock([]byte("p")); err != nil {
+			t.Error(err)
+		}
+	})
+	for s.locked() == nil {
+		time.Sleep(time.Millisecond)
+	}
+	unlocked := make(chan error, 1)
+	both.Go(func() { unlocked <- s.Unlock(t.Context(), []byte("p")) })
+	select {
+	case err := <-unlocked:
+		t.Errorf("unlocked in the middle of a lock: %v", err)
+	case <-time.After(200 * time.Millisecond):
+	}
+	s.uses.mu.Unlock()
+	both.Wait()
+	if s.locked() != nil || pins.locked {
+		t.Errorf("locked: %v; remembers no PIN: %v", s.locked(), pins.locked)
+	}
+}
+
+// TestMessagesAreCleared: also those that are refused unread, as a locked agent does.
+func TestMessagesAreCleared(t *testing.T) {
+	pins := NewPINs(&person{})
+	defer pins.Close()
+	s := NewServer(Config{PINs: pins})
+	client := sshConn{Server: s}
+	const addCard = 20 // with its PIN
+	for _, kind := range []byte{addCard, agentAddIdentity, agentAddConstrained} {
+		if kind != addCard && s.locked() == nil {
+			if err := s.Lock([]byte("p")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		body := []byte("secret")
+		if err := client.change(t.Context(), frame{kind: kind, body: body}); err == nil {
+			t.Errorf("message %d is served", kind)
+		}
+		if !bytes.Equal(body, make([]byte, len(body))) {
+			t.Errorf("message %d stays in memory", kind)
+		}
+	}
 }
 
 // TestNothingStaysInTheBuffer: messages may hold private keys.
