@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/internal/logx"
 	"github.com/sealsmith/sealsmith/internal/sshwire"
 	"github.com/sealsmith/sealsmith/key"
@@ -27,14 +28,33 @@ func (c *sshConn) identities(ctx context.Context) []byte {
 		logins, others = c.deviceIdentities(ctx)
 		logins = append(logins, c.softwareIdentities(slices.Concat(logins, others))...)
 	}
-	answer := ssh.Marshal(struct {
-		Count uint32 `sshtype:"12"`
-	}{uint32(len(logins) + len(others))})
-	for _, i := range slices.Concat(logins, others) {
-		answer = append(answer, ssh.Marshal(i)...)
-	}
-	return answer
+	return c.identitiesAnswer(slices.Concat(logins, others))
 }
+
+// identitiesAnswer is the message that lists them, as far as clients take it: one that
+// added keys with huge certificates must not keep others from logging in.
+func (c *sshConn) identitiesAnswer(all []identity) []byte {
+	var entries []byte
+	count := 0 // of those in it
+	for _, i := range all {
+		entry := ssh.Marshal(i)
+		if listHead+len(entries)+len(entry) > limits.AgentFrame {
+			continue
+		}
+		entries = append(entries, entry...)
+		count++
+	}
+	if left := len(all) - count; left > 0 {
+		c.config.Log.Warn("some keys are not listed: no client takes such a long answer", "keys", left)
+	}
+	return ssh.Marshal(struct {
+		Count   uint32 `sshtype:"12"`
+		Entries []byte `ssh:"rest"`
+	}{uint32(count), entries})
+}
+
+// listHead is the size of the type of such a message and its count.
+const listHead = 1 + 4
 
 // deviceIdentities lists the keys of devices and their certificates: those for
 // logins, and those of authorities and hosts.

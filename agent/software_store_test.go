@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -125,5 +126,26 @@ func TestSoftwareKeyEndsBeforeTheAnswer(t *testing.T) {
 	}
 	if r := h.lastRecord(); r.Action != "sign" || r.Code != "not_found" {
 		t.Errorf("audit %+v", r)
+	}
+}
+
+// TestListHasItsLimit: a client refuses an answer that is longer than a message.
+func TestListHasItsLimit(t *testing.T) {
+	h := start(t, nil)
+	in := h.key(key.Spec{Name: "k", Usage: key.SSH})
+	for range 3 {
+		k := heldKey(t, 0)
+		k.info.Comment = strings.Repeat("x", limits.AgentFrame/2-500)
+		if err := h.server.software.add(k, agree); err != nil {
+			t.Fatal(err)
+		}
+	}
+	conn := h.dialRaw()
+	if got := exchange(t, conn, []byte{agentRequestIdentities}); len(got) > limits.AgentFrame {
+		t.Errorf("an answer of %d bytes", len(got))
+	}
+	client, _ := h.dialSSH()
+	if all, err := client.List(); err != nil || len(all) != 3 || all[0].Comment != in.Comment {
+		t.Errorf("lists %d keys, %v", len(all), err)
 	}
 }
