@@ -161,24 +161,21 @@ func Device(flag, configFile string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	name, err := deviceOf(flag, c)
-	if name == "" || err != nil {
-		return "", err
-	}
-	return tpm.ParseDevice(name)
+	return deviceOf(flag, c)
 }
 
-// deviceOf is the device string that was chosen: by the flag, else the
+// deviceOf is the canonical device string that was chosen: by the flag, else the
 // environment, else the configuration.
 func deviceOf(flag string, c *config.Config) (string, error) {
 	for _, name := range []string{flag, os.Getenv("SEALSMITH_TPM"), c.TPM} {
 		if name == "" {
 			continue
 		}
-		if _, err := tpm.ParseDevice(name); err != nil {
+		device, err := tpm.ParseDevice(name)
+		if err != nil {
 			return "", hint.Wrap(err, "the device is set by --tpm, SEALSMITH_TPM or tpm: in config.yaml")
 		}
-		return name, nil
+		return device, nil
 	}
 	return "", nil
 }

@@ -133,7 +133,7 @@ func signalContext(ctx context.Context, f *flags) (context.Context, context.Canc
 		return ctx, stop
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	go watchParent(ctx, cancel)
+	go watchParent(ctx, os.Getppid(), cancel) // that one waits, and lives, until we serve
 	return ctx, func() { cancel(nil); stop() }
 }
 

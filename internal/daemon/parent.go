@@ -11,11 +11,10 @@ import (
 
 var errCommandEnded = errors.New("the command has ended")
 
-// watchParent waits for the end of the command that started us: at once, so that the
+// watchParent waits for the end of a process, the command that started us: at once, so that the
 // next agent finds the device free, or, where the kernel does not tell, by looking
 // now and then.
-func watchParent(ctx context.Context, ended context.CancelCauseFunc) {
-	parent := os.Getppid()
+func watchParent(ctx context.Context, parent int, ended context.CancelCauseFunc) {
 	// An error means only that we have to look ourselves, as below.
 	_ = awaitExit(ctx, parent)
 	tick := time.NewTicker(limits.AgentParent)

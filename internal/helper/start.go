@@ -35,6 +35,7 @@ func Start(args []string, stderr *os.File, lost func(error)) (c *Client, wait fu
 	if stderr != nil {
 		cmd.Stderr = stderr
 	}
+	cmd.Dir = "/" // where we were started may be unmounted while we live
 	// Signals from a terminal are for us, and it leaves when we do.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {

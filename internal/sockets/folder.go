@@ -20,8 +20,15 @@ const ownPrefix = "agent-"
 // long as the agent lives, so that [Sweep] knows those of agents that were killed.
 type Folder struct{ lock *os.File }
 
-// NewFolder makes a folder in parent.
+// NewFolder makes a folder in parent, in which nobody else may be able to replace it.
 func NewFolder(parent string) (*Folder, error) {
+	parent, err := filepath.Abs(parent) // we may change folders before we remove it
+	if err != nil {
+		return nil, err
+	}
+	if err := checkFolder(parent); err != nil {
+		return nil, err
+	}
 	unlock, err := lockRuntime()
 	if err != nil {
 		return nil, err

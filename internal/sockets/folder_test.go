@@ -67,6 +67,7 @@ func TestListenNewRefuses(t *testing.T) {
 		{stale, "exists"},
 		{mode("all", 0o777), "other users can replace"},
 		{mode("group", 0o770), "other users can replace"},
+		{filepath.Join(dir, "a\nb"), "control character"},
 		{filepath.Join(file, "s"), "not a folder"},
 		{filepath.Join(dir, "missing", "s"), "no such file"},
 		{filepath.Join(dir, strings.Repeat("x", 108-len(dir)-1)), "has 108 bytes, at most 107"},
@@ -143,5 +144,11 @@ func TestFolder(t *testing.T) {
 	}
 	if _, err := NewFolder(filepath.Join(xdg.Runtime(), "missing")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no parent: %v", err)
+	}
+	if err := os.Chmod(other, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := NewFolder(other); err == nil || !strings.Contains(err.Error(), "other users can replace") {
+		t.Errorf("a parent that is open to others: %v", err)
 	}
 }

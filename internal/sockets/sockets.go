@@ -7,9 +7,11 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
+	"unicode"
 
 	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/internal/limits"
@@ -27,7 +29,7 @@ var umask sync.Mutex
 // the error wraps [ErrInUse]. Of several processes at once exactly one succeeds.
 // Closing the listener removes the socket, unless another has taken its place.
 func Listen(path string) (net.Listener, error) {
-	if err := checkLength(path); err != nil {
+	if err := checkPath(path); err != nil {
 		return nil, err
 	}
 	dir := filepath.Dir(path)
@@ -51,7 +53,7 @@ func Listen(path string) (net.Listener, error) {
 // then nobody can put a socket of his own in the place of this one. Closing the
 // listener is as with [Listen].
 func ListenNew(path string) (net.Listener, error) {
-	if err := checkLength(path); err != nil {
+	if err := checkPath(path); err != nil {
 		return nil, err
 	}
 	if err := checkFolder(filepath.Dir(path)); err != nil {
@@ -66,7 +68,12 @@ func ListenNew(path string) (net.Listener, error) {
 	return l, err
 }
 
-func checkLength(path string) error {
+// checkPath refuses what bind(2) would not take, and what could not be printed for a
+// shell.
+func checkPath(path string) error {
+	if strings.ContainsFunc(path, unicode.IsControl) {
+		return fmt.Errorf("socket path %.200q has a control character", path)
+	}
 	if len(path) > limits.SocketPath {
 		return hint.Wrap(fmt.Errorf("socket path %.200q has %d bytes, at most %d", path, len(path), limits.SocketPath),
 			"choose a shorter path, or set XDG_RUNTIME_DIR to a short one")
@@ -75,7 +82,7 @@ func checkLength(path string) error {
 }
 
 // checkFolder refuses a folder in which another user, root apart, could replace
-// our socket.
+// what is ours.
 func checkFolder(dir string) error {
 	info, err := os.Stat(dir)
 	if err != nil {
