@@ -81,17 +81,23 @@ func TestActivation(t *testing.T) {
 		specs   []string
 		ssh     string // where it is served, in the home or the runtime folder
 		control string
+		args    string
 	}{
-		{"control:ssh", []string{"unix:c", "unix:s"}, "s", "c"},
-		{"ssh", []string{"unix:s"}, "s", ""},
-		{"sealsmith-agent.socket", []string{"unix:s"}, "s", ""},
-		{"", []string{"unix:s"}, "s", ""},
-		{"control", []string{"unix:c"}, "", "c"},
+		{"control:ssh", []string{"unix:c", "unix:s"}, "s", "c", ""},
+		{"ssh", []string{"unix:s"}, "s", "elsewhere/control.sock", "--control elsewhere/control.sock"},
+		{"sealsmith-agent.socket", []string{"unix:s"}, "s", "", ""},
+		{"", []string{"unix:s"}, "s", "", ""},
+		{"control", []string{"unix:c"}, "", "c", ""},
 	} {
 		t.Run(c.names, func(t *testing.T) {
 			h := newHome(t)
 			told := h.notified(t)
-			cmd, out := h.activate(t, c.names, h.handed(t, c.specs...), "-D")
+			elsewhere := filepath.Join(h.dir, "elsewhere")
+			if err := os.Mkdir(elsewhere, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			cmd, out := h.activate(t, c.names, h.handed(t, c.specs...), append(strings.Fields(c.args), "-D")...)
+			cmd.Dir = h.dir
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
@@ -128,6 +134,9 @@ func TestActivation(t *testing.T) {
 			}
 			if left := h.runtime(t); len(left) > 0 {
 				t.Errorf("left %q", left)
+			}
+			if left, err := os.ReadDir(elsewhere); err != nil || len(left) > 0 {
+				t.Errorf("left %v, %v", left, err)
 			}
 		})
 	}

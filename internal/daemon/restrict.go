@@ -58,9 +58,9 @@ func (d *Daemon) folders() (f sandbox.Folders, err error) {
 	if device := d.device.String(); filepath.IsAbs(device) {
 		f.Devices = []string{filepath.Dir(device)}
 	}
-	// At the end the sockets are removed, wherever they are.
-	if !d.places.activated {
-		for _, l := range []net.Listener{d.places.ssh, d.places.control} {
+	// At the end our sockets are removed, wherever they are.
+	for _, l := range []net.Listener{d.places.ssh, d.places.control} {
+		if _, handedOver := l.(*net.UnixListener); !handedOver {
 			f.Remove = append(f.Remove, filepath.Dir(l.Addr().String()))
 		}
 	}
