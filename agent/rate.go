@@ -78,8 +78,9 @@ func (p pace) wait(next, now time.Time) time.Duration {
 	return max(0, next.Sub(now)-time.Duration(p.burst)*p.each)
 }
 
-// slowDown keeps a client waiting whose requests are refused, so that it cannot push
-// what happened before out of the audit log. Signatures are as slow as the device.
+// slowDown keeps a client waiting whose requests are refused, or change what the agent
+// holds, so that it cannot push what happened before out of the audit log. Signatures are
+// as slow as the device, but those of software keys, which are recorded all the same.
 func (s *Server) slowDown(p Peer) {
 	wait := s.refusals.count(p.PID)
 	if wait == 0 {

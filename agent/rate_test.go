@@ -71,6 +71,30 @@ func TestRefusalsSlowDown(t *testing.T) {
 	}
 }
 
+// TestChangesSlowDown: so does a client that changes what the agent holds on and on,
+// which costs nothing and makes a record each time.
+func TestChangesSlowDown(t *testing.T) {
+	for name, message := range map[string][]byte{
+		"add":           append([]byte{agentAddIdentity}, addMessage(t, newEd25519(t), "")...),
+		"add, refused":  {agentAddIdentity, 0},
+		"remove all":    {agentRemoveAll},
+		"lock, refused": {agentLock, 0, 0, 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := start(t, nil)
+			h.server.refusals = newRate(pace{2, 50 * time.Millisecond}, pace{100, time.Millisecond})
+			conn := h.dialRaw()
+			began := time.Now()
+			for range 4 {
+				exchange(t, conn, message)
+			}
+			if took := time.Since(began); took < 100*time.Millisecond {
+				t.Errorf("four took %v", took)
+			}
+		})
+	}
+}
+
 // TestNoIsNo: a person who said no often enough is left alone for a while.
 func TestNoIsNo(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *person, pins *PINs) {

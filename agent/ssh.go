@@ -157,7 +157,9 @@ func (c *sshConn) handle(ctx context.Context, f frame) (answer []byte, err error
 		}
 		return c.extension(m), nil
 	}
-	if err := c.change(ctx, f); err != nil {
+	err = c.change(ctx, f)
+	c.slowDown(c.conn.peer)
+	if err != nil {
 		c.config.Log.Debug("request failed", logx.Peer, c.conn.peer.PID, "message", f.kind, logx.Err, err)
 		return []byte{agentFailure}, nil
 	}

@@ -142,8 +142,9 @@ const PINPrompts = 3
 
 // How often a client may be refused.
 const (
-	// Refusals is how many requests to sign of a process may be refused in a row,
-	// as those of an ssh with many keys, and RefusalTime how long each counts: then
+	// Refusals is how many requests to sign of a process may be refused in a row, as
+	// those of an ssh with many keys, or change what the agent holds, as those of an
+	// ssh-add with many, and RefusalTime how long each counts: then
 	// the audit log takes hours to fill, not seconds. AllRefusals and
 	// AllRefusalTime are for all processes together.
 	Refusals       = 100
