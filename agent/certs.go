@@ -38,7 +38,7 @@ func withCertificate(in key.Info, plain identity, now time.Time) []identity {
 	if cert == nil || uint64(now.Unix()) >= cert.ValidBefore {
 		return []identity{plain}
 	}
-	return []identity{plain, {blob, plain.Comment}}
+	return []identity{plain, {blob, plain.Comment, plain.place}}
 }
 
 // idOf is the ID of the key with a public key blob, or which the certificate in the

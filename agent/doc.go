@@ -22,4 +22,8 @@
 // without bound. (An artifact key does sign any whole message that resembles
 // nothing known, and a digest key anything.) Who waits with a program of its own
 // until the person types a PIN is not stopped here.
+//
+// Other agents that the configuration names ([Upstream]) are as hostile: one can list
+// what it likes behind our keys, see what it is asked to sign and by whom, and refuse;
+// it can hide no key of ours, and delay a list once in a while.
 package agent

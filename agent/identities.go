@@ -18,17 +18,22 @@ import (
 type identity struct {
 	Blob    []byte
 	Comment string
+	place   int // in the offer
 }
 
 // identities lists what can do something on this socket, for this connection. Who
-// logs in comes first: clients try all, and servers lose patience.
+// logs in comes first, unless the configuration says otherwise: clients try all, and
+// servers lose patience.
 func (c *sshConn) identities(ctx context.Context) []byte {
-	var logins, others []identity
+	var all []identity
 	if c.locked() == nil {
-		logins, others = c.deviceIdentities(ctx)
+		logins, others := c.deviceIdentities(ctx)
 		logins = append(logins, c.softwareIdentities(slices.Concat(logins, others))...)
+		logins = append(logins, c.upstreamIdentities(ctx, slices.Concat(logins, others))...)
+		all = append(logins, others...)
 	}
-	return c.identitiesAnswer(slices.Concat(logins, others))
+	slices.SortStableFunc(all, func(a, b identity) int { return cmp.Compare(a.place, b.place) })
+	return c.identitiesAnswer(all)
 }
 
 // identitiesAnswer is the message that lists them, as far as clients take it: one that
@@ -37,7 +42,7 @@ func (c *sshConn) identitiesAnswer(all []identity) []byte {
 	var entries []byte
 	count := 0 // of those in it
 	for _, i := range all {
-		entry := ssh.Marshal(i)
+		entry := i.wire()
 		if listHead+len(entries)+len(entry) > limits.AgentFrame {
 			continue
 		}
@@ -56,6 +61,14 @@ func (c *sshConn) identitiesAnswer(all []identity) []byte {
 // listHead is the size of the type of such a message and its count.
 const listHead = 1 + 4
 
+// wire is the identity in such a message.
+func (i identity) wire() []byte {
+	return ssh.Marshal(struct {
+		Blob    []byte
+		Comment string
+	}{i.Blob, i.Comment})
+}
+
 // deviceIdentities lists the keys of devices and their certificates: those for
 // logins, and those of authorities and hosts.
 func (c *sshConn) deviceIdentities(ctx context.Context) (logins, others []identity) {
@@ -66,16 +79,21 @@ func (c *sshConn) deviceIdentities(ctx context.Context) (logins, others []identi
 	slices.SortStableFunc(infos, func(a, b key.Info) int {
 		return cmp.Compare(slices.Index(key.Usages, a.Usage), slices.Index(key.Usages, b.Usage))
 	})
+	offer := c.settings.Load().Offer
 	for _, in := range infos {
 		blob, err := sshwire.Blob(in.Public)
 		if err != nil || len(allowed[SocketSSH][in.Usage]) == 0 {
+			continue
+		}
+		place, offered := offer.place(in, blob)
+		if !offered {
 			continue
 		}
 		comment := in.Comment
 		if in.Imported {
 			comment += " (imported)"
 		}
-		list := withCertificate(in, identity{blob, comment}, time.Now())
+		list := withCertificate(in, identity{blob, comment, place}, time.Now())
 		if in.Usage == key.SSH {
 			logins = append(logins, list...)
 		} else {

@@ -20,6 +20,8 @@ type Settings struct {
 	Rules map[key.ID]Rule
 	// SoftwareKeys says what becomes of private keys that clients add from now on.
 	SoftwareKeys SoftwarePolicy
+	// Offer says which keys can be used on the SSH socket.
+	Offer Offer
 }
 
 // settings are those in force.

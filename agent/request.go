@@ -153,6 +153,8 @@ func (r Request) question(title string) Question {
 	switch {
 	case r.Key.Ref.Backend == softwareBackend:
 		about = "software, in this agent's memory"
+	case r.Key.Ref.Backend == upstreamBackend:
+		about = "of another agent"
 	case r.Key.Imported:
 		about += ", imported"
 	}

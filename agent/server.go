@@ -21,7 +21,7 @@ import (
 )
 
 // Config is what a [Server] works with. All fields are required but Rules,
-// SoftwareKeys, DefaultLifetime, ConfigFile and Reload.
+// SoftwareKeys, DefaultLifetime, Offer, Upstreams, ConfigFile and Reload.
 type Config struct {
 	// Keys holds the keys. Their drivers ask for PINs by [PINs.Auth].
 	Keys *key.Ring
@@ -34,6 +34,10 @@ type Config struct {
 	// DefaultLifetime is how long those are kept for which the client does not
 	// say it; 0: until they are removed.
 	DefaultLifetime time.Duration
+	// Offer says which keys can be used on the SSH socket.
+	Offer Offer
+	// Upstreams are other agents to pass requests on to.
+	Upstreams []Upstream
 	// ConfigFile is where the rules come from, for people; it may be empty.
 	ConfigFile string
 	// Reload reads the configuration again; nil if that cannot be done. Its
@@ -77,7 +81,8 @@ type Server struct {
 	lock    lock
 	seen    seen
 
-	software softwareKeys
+	software  softwareKeys
+	upstreams *upstreams
 
 	settings  atomic.Pointer[settings]
 	reloading sync.Mutex
@@ -99,12 +104,12 @@ type Server struct {
 func NewServer(c Config) *Server {
 	s := &Server{
 		config: c, frames: newBudget(limits.AgentFrames), bodies: newBudget(limits.ControlBodies),
-		stopping: make(chan struct{}),
+		stopping: make(chan struct{}), upstreams: newUpstreams(c.Upstreams, c.Log),
 		refusals: newRate(pace{limits.Refusals, limits.RefusalTime}, pace{limits.AllRefusals, limits.AllRefusalTime}),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.software.gone = s.endSoftware
-	s.apply(Settings{Rules: c.Rules, SoftwareKeys: c.SoftwareKeys})
+	s.apply(Settings{Rules: c.Rules, SoftwareKeys: c.SoftwareKeys, Offer: c.Offer})
 	return s
 }
 

@@ -183,10 +183,11 @@ func softwareAlgorithm(k ssh.PublicKey, flags uint32) (string, error) {
 // softwareIdentities lists the software keys that the connection may see, but those
 // with a blob that is listed.
 func (c *sshConn) softwareIdentities(listed []identity) (all []identity) {
+	offer := c.settings.Load().Offer
 	for _, k := range c.software.list() {
 		same := func(i identity) bool { return bytes.Equal(i.Blob, k.blob) }
 		if c.sees(k) && !slices.ContainsFunc(listed, same) {
-			all = append(all, identity{k.blob, k.info.Comment})
+			all = append(all, identity{k.blob, k.info.Comment, offer.placeAdded(k.info, k.blob)})
 		}
 	}
 	return all

@@ -53,6 +53,8 @@ type sshConn struct {
 	*Server
 	conn *conn
 	session
+	proofs [][]byte // the messages that bound it, for the upstreams
+	relays []*relay // to the upstreams
 }
 
 // serveSSHConn serves one connection and closes it.
@@ -80,7 +82,8 @@ func (s *Server) serveSSHConn(c *conn) {
 		defer gone() // a client that stopped sending no longer wants its answer
 		s.readFrames(ctx, c, frames)
 	})
-	client := sshConn{Server: s, conn: c}
+	client := sshConn{Server: s, conn: c, relays: s.upstreams.relays()}
+	defer client.closeRelays()
 	for {
 		select {
 		case <-s.stopping:
@@ -208,6 +211,9 @@ func (c *sshConn) signData(ctx context.Context, m signRequest) ([]byte, error) {
 	if k := c.software.find(m.Key); k != nil {
 		return c.signSoftware(ctx, k, m)
 	}
+	if l := c.upstreamFor(ctx, m.Key); l != nil {
+		return c.signUpstream(ctx, l, m)
+	}
 	id, mark, err := idOf(m.Key)
 	if err != nil {
 		return nil, err
@@ -225,6 +231,9 @@ func (c *sshConn) signData(ctx context.Context, m signRequest) ([]byte, error) {
 	algorithm, hash, err := algorithmFor(signer.Public(), m.Flags)
 	if err == nil {
 		err = c.describe(&j.Request, m, algorithm+mark)
+	}
+	if err == nil {
+		err = c.offers(signer.Info())
 	}
 	if err != nil {
 		return nil, c.settle(j, err)
@@ -305,8 +314,7 @@ func (c *sshConn) extension(m extension) []byte {
 			A, B string
 		}{extensionQuery, extensionQuery, extensionBind})
 	case extensionBind:
-		c.attempted = true
-		if err := c.binds.add(m.Contents); err != nil {
+		if err := c.bind(m.Contents); err != nil {
 			c.config.Log.Warn("connection cannot be bound to its session", logx.Peer, c.conn.peer.PID, logx.Err, err)
 			return []byte{agentExtensionFailure}
 		}
