@@ -39,6 +39,15 @@ type Config struct {
 	// where Landlock is missing or older than ABI 6 (Linux 6.12); off has it keep
 	// its access to files.
 	Sandbox string `yaml:"sandbox"`
+	// Agents are other ssh-agents, at most 8: their keys are listed behind ours on
+	// the ssh socket and sign there. Each is the path of its socket, or a map with
+	// path and keys. Nothing is added to them or removed from them.
+	Agents []Agent `yaml:"agents"`
+	// Offer names the keys of devices and of other agents that can be used on the
+	// ssh socket, in the order in which clients see them: by name, id:HEX or
+	// fingerprint (SHA256:…). The default is all. Keys that ssh-add gives to the
+	// agent are always listed, behind the others unless they have a place here.
+	Offer []string `yaml:"offer"`
 	// Keys are rules for keys, by their whole ID as `sealsmith key show NAME`
 	// prints it.
 	Keys map[string]Key `yaml:"keys"`
@@ -123,11 +132,13 @@ func read(path string) (*Config, error) {
 
 // file is a Config with the lines that errors need.
 type file struct {
-	TPM      string                             `yaml:"tpm"`
-	Pinentry strictyaml.Located[string]         `yaml:"pinentry"`
-	Keys     map[string]strictyaml.Located[Key] `yaml:"keys"`
-	Software strictyaml.Located[string]         `yaml:"software_keys"`
-	Sandbox  strictyaml.Located[string]         `yaml:"sandbox"`
+	TPM      string                                           `yaml:"tpm"`
+	Pinentry strictyaml.Located[string]                       `yaml:"pinentry"`
+	Keys     map[string]strictyaml.Located[Key]               `yaml:"keys"`
+	Software strictyaml.Located[string]                       `yaml:"software_keys"`
+	Sandbox  strictyaml.Located[string]                       `yaml:"sandbox"`
+	Agents   []strictyaml.Located[Agent]                      `yaml:"agents"`
+	Offer    strictyaml.Located[[]strictyaml.Located[string]] `yaml:"offer"`
 }
 
 // Parse reads and checks the text of a configuration. Its errors name the line.
@@ -147,6 +158,13 @@ func Parse(data []byte) (*Config, error) {
 		return nil, at(s.Line, fmt.Errorf("sandbox %.80q is neither %s nor %s", s.Value, SandboxRequire, SandboxOff))
 	}
 	c := &Config{TPM: f.TPM, Pinentry: f.Pinentry.Value, Sandbox: f.Sandbox.Value, SoftwareKeys: f.Software.Value, Keys: make(map[string]Key, len(f.Keys))}
+	var err error
+	if c.Agents, err = f.agents(); err != nil {
+		return nil, err
+	}
+	if c.Offer, err = f.offer(); err != nil {
+		return nil, err
+	}
 	for id, k := range f.Keys {
 		if !idGrammar.MatchString(id) {
 			return nil, hint.Wrap(at(k.Line, fmt.Errorf("%.80q is not the ID of a key", id)),

@@ -15,11 +15,17 @@ import (
 
 var id = strings.Repeat("0123456789abcdef", 4)
 
+var fingerprint = "SHA256:" + strings.Repeat("a", 43)
+
 var example = `# which device
 tpm: swtpm:/tmp/x
 pinentry: /usr/bin/pinentry-gtk
 software_keys: confirm
 sandbox: require
+agents:
+  - /run/one
+  - {path: /run/other/../two, keys: ["` + fingerprint + `"]}
+offer: [release, tpm/b, "id:01234567", "` + fingerprint + `"]
 keys:
   ` + id + `:
     confirm: true
@@ -34,6 +40,7 @@ func TestParse(t *testing.T) {
 	}
 	want := &Config{
 		TPM: "swtpm:/tmp/x", Pinentry: "/usr/bin/pinentry-gtk", SoftwareKeys: "confirm", Sandbox: SandboxRequire,
+		Agents: []Agent{{Path: "/run/one"}, {"/run/two", []string{fingerprint}}}, Offer: []string{"release", "tpm/b", "id:01234567", fingerprint},
 		Keys: map[string]Key{id: {Confirm: true, Namespaces: []string{"git", "notes@example.org"}, PINCache: "10m"}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -55,6 +62,19 @@ func TestParseRefuses(t *testing.T) {
 		{"\npinentry: pinentry-gtk\n", "line 2: pinentry \"pinentry-gtk\" is not a whole path"},
 		{"\nsandbox: on\n", `line 2: sandbox "on" is neither require nor off`},
 		{"\nsoftware_keys: ask\n", `line 2: software_keys "ask" is none of`},
+		{"agents: /run/one\n", "line 1: "},
+		{"agents:\n  - one\n", `line 2: agent "one" is not a whole path`},
+		{"agents:\n  - {keys: []}\n", `line 2: agent "" is not a whole path`},
+		{"agents:\n  - {path: /a, key: []}\n", `unknown key "key"`},
+		{"agents:\n  - [/a]\n", "a list stands where there must be a map"},
+		{"agents:\n  - 5\n", `"5" must be text`},
+		{"agents:\n  - /a\n  - {path: /b/../a}\n", `line 3: agent "/a" stands here twice`},
+		{"agents:\n  - {path: /a, keys: [\"MD5:aa\"]}\n", `line 2: "MD5:aa" is no fingerprint`},
+		{"agents:\n  - /" + strings.Repeat("a", 107) + "\n", "line 2: path of 108 bytes"},
+		{"agents: [/1, /2, /3, /4, /5, /6, /7, /8, /9]\n", "line 1: more than 8 agents"},
+		{"\noffer: []\n", "line 2: offer names no key"},
+		{"offer:\n  - a\n  - B\n", `line 3: "B" names no key`},
+		{"offer: [" + strings.Repeat("a, ", 257) + "]\n", "more than 256 keys are offered"},
 		{"keys:\n  release: {}\n", `line 2: "release" is not the ID of a key`},
 		{"keys:\n  " + strings.ToUpper(id) + ": {}\n", "is not the ID of a key"},
 		{"keys:\n  " + id + ":\n    confirm: maybe\n", "line 3:"},

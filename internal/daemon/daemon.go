@@ -36,6 +36,8 @@ type Options struct {
 	// helper does what this process will not be able to do itself; nil: there is
 	// none, and this process asks and starts what it needs.
 	helper *helper.Client
+	// places are the sockets; nil: there are none.
+	places *places
 	// Log is for people who look for a fault.
 	Log *slog.Logger
 	// Notice gets what the person must be told, such as a software TPM.
@@ -71,6 +73,14 @@ func New(o Options) (*Daemon, error) {
 	if err != nil {
 		return nil, err
 	}
+	offered, err := offer(c)
+	if err != nil {
+		return nil, err
+	}
+	others, err := upstreams(c, o.places)
+	if err != nil {
+		return nil, err
+	}
 	asking, startSWTPM := asks(o, c)
 	if err := xdg.Private(xdg.State()); err != nil {
 		return nil, fmt.Errorf("state folder: %w", err)
@@ -93,11 +103,11 @@ func New(o Options) (*Daemon, error) {
 	}
 	d := &Daemon{
 		ring: key.NewRing(backend), device: device, audit: audit,
-		configFile: config.File(o.Config), sandbox: c.Sandbox,
+		configFile: config.File(o.Config), sandbox: c.Sandbox, places: o.places,
 	}
 	d.server = agent.NewServer(agent.Config{
 		Keys: d.ring, PINs: pins, Rules: rules(c), SoftwareKeys: agent.SoftwarePolicy(c.SoftwareKeys), Device: servedDevice{device}, Audit: audit, Log: o.Log,
-		ConfigFile: config.File(o.Config), Reload: o.reload(c), DefaultLifetime: o.Lifetime,
+		ConfigFile: config.File(o.Config), Reload: o.reload(c), DefaultLifetime: o.Lifetime, Offer: offered, Upstreams: others,
 	})
 	return d, nil
 }

@@ -99,12 +99,11 @@ func assemble(f *flags, p *places, log *slog.Logger) (d *Daemon, closeAll func()
 			log.Warn("the helper did not end in order", logx.Err, err)
 		}
 	}
-	d, err = New(Options{Config: f.config, TPM: f.tpm, Lifetime: f.life, helper: h, Log: log, Notice: func(text string) { log.Warn(text) }})
+	d, err = New(Options{places: p, Config: f.config, TPM: f.tpm, Lifetime: f.life, helper: h, Log: log, Notice: func(text string) { log.Warn(text) }})
 	if err != nil {
 		closeHelper()
 		return nil, nil, err
 	}
-	d.places = p
 	return d, func() error {
 		defer closeHelper()
 		// What is left to finish has the time of one device command.

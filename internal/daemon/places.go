@@ -24,6 +24,7 @@ const (
 // places are the sockets of an agent.
 type places struct {
 	ssh, control net.Listener
+	standard     bool // they are those of the default agent
 	activated    bool // somebody else made a socket, and will remove it
 	folder       *sockets.Folder
 }
@@ -38,14 +39,14 @@ func openPlaces(f *flags, log *slog.Logger) (p *places, err error) {
 			log.Warn("folders of agents that were killed are left", logx.Err, err)
 		}
 	}
-	p = &places{}
+	p = &places{standard: f.foreground && f.ssh == ""}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, p.close())
 		}
 	}()
 	dir := xdg.Runtime()
-	if f.foreground && f.ssh == "" {
+	if p.standard {
 		if err := p.activate(); err != nil {
 			return p, err
 		}

@@ -16,15 +16,19 @@ func (o Options) reload(started *config.Config) func() (agent.Settings, error) {
 		if err == nil {
 			err = o.unchanged(started, c)
 		}
+		var offered agent.Offer
+		if err == nil {
+			offered, err = offer(c)
+		}
 		if err != nil {
 			return agent.Settings{}, fmt.Errorf("%w: %w", agent.ErrConfiguration, err)
 		}
-		return agent.Settings{Rules: rules(c), SoftwareKeys: agent.SoftwarePolicy(c.SoftwareKeys)}, nil
+		return agent.Settings{Rules: rules(c), SoftwareKeys: agent.SoftwarePolicy(c.SoftwareKeys), Offer: offered}, nil
 	}
 }
 
 // unchanged refuses what an agent has chosen once, at its start: its device, the
-// program that asks people, and its sandbox.
+// program that asks people, its sandbox and the other agents.
 func (o Options) unchanged(before, after *config.Config) error {
 	const restart = "restart the agent to change it"
 	device, err := deviceOf(o.TPM, before)
@@ -41,6 +45,8 @@ func (o Options) unchanged(before, after *config.Config) error {
 		return hint.Wrap(fmt.Errorf("pinentry: is %q there, and a running agent keeps who asks people", after.Pinentry), restart)
 	case after.Sandbox != before.Sandbox:
 		return hint.Wrap(fmt.Errorf("sandbox: is %q there, and a running agent keeps its own", after.Sandbox), restart)
+	case !sameAgents(before, after):
+		return hint.Wrap(errAgents, restart)
 	}
 	return nil
 }

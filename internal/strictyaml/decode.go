@@ -25,7 +25,8 @@ type located interface{ setLine(line int) }
 //
 // It fills structs (by the names in their `yaml:"…"` tags), maps with text
 // keys, slices, pointers, strings, bools, integers, and [Located] of these. A
-// value of another kind is an error; so is a key that is not in the struct.
+// value of another kind is an error, but for text that stands for a struct: it is that
+// of the field with the tag `text:"true"`; so is a key that is not in the struct.
 // Errors are [*Error]s, except those for malformed YAML, which have their line
 // in the text. Decode panics if into is no pointer or points to other types.
 //
@@ -90,14 +91,17 @@ func mismatch(n *yaml.Node, want string) error {
 }
 
 func decodeStruct(n *yaml.Node, v reflect.Value) error {
-	if n.Kind != yaml.MappingNode {
-		return mismatch(n, "a map")
-	}
 	fields := map[string]int{}
 	for i := range v.NumField() {
+		if n.Kind == yaml.ScalarNode && v.Type().Field(i).Tag.Get("text") != "" {
+			return decode(n, v.Field(i))
+		}
 		if name := v.Type().Field(i).Tag.Get("yaml"); name != "" {
 			fields[name] = i
 		}
+	}
+	if n.Kind != yaml.MappingNode {
+		return mismatch(n, "a map")
 	}
 	for i := 0; i < len(n.Content); i += 2 {
 		k := n.Content[i]
