@@ -79,7 +79,7 @@ PINs of keys that a person is asked about at each use are never remembered.`,
 				case cmd.Flags().Changed("pin-fd"):
 					pin, err = readPIN(fd)
 				default:
-					pin, err = a.askSecret(cmd.Context(), fmt.Sprintf("Enter the PIN of the key %s, for the agent to remember.", in.Ref))
+					pin, err = a.askSecret(cmd.Context(), fmt.Sprintf("Enter the PIN of the key %s, for the agent to remember.", in.Ref), "pin-fd")
 				}
 				if err != nil {
 					return err
@@ -135,13 +135,13 @@ func (a *app) lockCommand(verb, short, long, title string, turn func(*agent.Clie
 
 // askLock asks for the passphrase at the terminal.
 func (a *app) askLock(cmd *cobra.Command, c *agent.Client, verb, title string, turn func(*agent.Client, context.Context, key.LendFunc) error) error {
-	passphrase, err := a.askSecret(cmd.Context(), title)
+	passphrase, err := a.askSecret(cmd.Context(), title, "passphrase-fd")
 	if err != nil {
 		return err
 	}
 	defer passphrase.Wipe()
 	if verb == "lock" {
-		again, err := a.askSecret(cmd.Context(), "Enter the passphrase once more.")
+		again, err := a.askSecret(cmd.Context(), "Enter the passphrase once more.", "passphrase-fd")
 		if err != nil {
 			return err
 		}
@@ -163,11 +163,11 @@ func same(one, other *secret.Buffer) (same bool) {
 	return same
 }
 
-// askSecret asks at the terminal.
-func (a *app) askSecret(ctx context.Context, title string) (*secret.Buffer, error) {
+// askSecret asks at the terminal. The flag is what to give where there is none.
+func (a *app) askSecret(ctx context.Context, title, flag string) (*secret.Buffer, error) {
 	terminal := a.terminal()
 	if terminal == nil {
-		return nil, hint.Wrap(fmt.Errorf("there is no terminal to ask at: %w", key.ErrDenied), "run this at a terminal, or give --pin-fd N")
+		return nil, hint.Wrap(fmt.Errorf("there is no terminal to ask at: %w", key.ErrDenied), "run this at a terminal, or give --"+flag+" N")
 	}
 	typed, err := terminal.PIN(ctx, prompt.Prompt{Title: title})
 	if err != nil {

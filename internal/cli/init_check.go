@@ -74,7 +74,7 @@ func (s *setUp) unlock(ctx context.Context) (unlocked bool, err error) {
 		if s.terminal() == nil {
 			return false, nil
 		}
-		if pin, err = s.askSecret(ctx, fmt.Sprintf("Enter the PIN of the key %s, for the agent to remember.", s.in.Ref)); err != nil {
+		if pin, err = s.askSecret(ctx, fmt.Sprintf("Enter the PIN of the key %s, for the agent to remember.", s.in.Ref), "pin-fd"); err != nil {
 			return false, err
 		}
 		defer pin.Wipe()
