@@ -114,7 +114,9 @@ func TestLock(t *testing.T) {
 	if err := with("unlock", "open barley"); !errors.As(err, &ended) || ended.status != 4 {
 		t.Errorf("wrong passphrase: %v", err)
 	}
-	w.fails(4, "there is no terminal to ask at", "sealsmith", "agent", "unlock")
+	for _, verb := range []string{"lock", "unlock"} {
+		w.fails(4, "hint: run this at a terminal, or give --passphrase-fd N", "sealsmith", "agent", verb)
+	}
 	if err := with("unlock", "open sesame"); err != nil {
 		t.Fatal(err)
 	}
@@ -148,9 +150,9 @@ func TestReload(t *testing.T) {
 	rule := "keys:\n  " + string(before.PINs[0].Key) + ":\n    pin_cache: "
 	for _, c := range []struct{ text, says string }{
 		{device + rule + "sometimes\n", `line 4: pin_cache "sometimes" is no time`},
-		{"tpm: /dev/tpm7\n", `the configuration was not changed: tpm: is "/dev/tpm7" there`},
+		{"tpm: /dev/tpm7\n", `the configuration was not changed: tpm: the device would be "/dev/tpm7"`},
 		{device + "pinentry: /bin/other\n", `pinentry: is "/bin/other" there`},
-		{rule + "never\n", `tpm: is "" there`},
+		{rule + "never\n", `tpm: the device would be "/dev/tpmrm0", and a running agent keeps its own, "swtpm:`},
 	} {
 		w.write("config.yaml", c.text)
 		w.fails(1, c.says, "sealsmith", "agent", "reload")

@@ -6,6 +6,7 @@ import (
 	"github.com/sealsmith/sealsmith/agent"
 	"github.com/sealsmith/sealsmith/internal/config"
 	"github.com/sealsmith/sealsmith/internal/hint"
+	"github.com/sealsmith/sealsmith/tpm"
 )
 
 // reload makes the function that reads the configuration again, for an agent that was
@@ -31,16 +32,16 @@ func (o Options) reload(started *config.Config) func() (agent.Settings, error) {
 // program that asks people, its sandbox and the other agents.
 func (o Options) unchanged(before, after *config.Config) error {
 	const restart = "restart the agent to change it"
-	device, err := deviceOf(o.TPM, before)
+	device, err := o.device(before)
 	if err != nil {
 		return err
 	}
-	next, err := deviceOf(o.TPM, after)
+	next, err := o.device(after)
 	switch {
 	case err != nil:
 		return err
 	case next != device:
-		return hint.Wrap(fmt.Errorf("tpm: is %q there, and a running agent keeps its device", after.TPM), restart)
+		return hint.Wrap(fmt.Errorf("tpm: the device would be %q, and a running agent keeps its own, %q", next, device), restart)
 	case after.Pinentry != before.Pinentry:
 		return hint.Wrap(fmt.Errorf("pinentry: is %q there, and a running agent keeps who asks people", after.Pinentry), restart)
 	case after.Sandbox != before.Sandbox:
@@ -49,4 +50,13 @@ func (o Options) unchanged(before, after *config.Config) error {
 		return hint.Wrap(errAgents, restart)
 	}
 	return nil
+}
+
+// device is what [deviceOf] finds, in the one form by which devices are told apart.
+func (o Options) device(c *config.Config) (string, error) {
+	name, err := deviceOf(o.TPM, c)
+	if err != nil {
+		return "", err
+	}
+	return tpm.ParseDevice(name)
 }
