@@ -71,10 +71,31 @@ func TestNewUser(t *testing.T) {
 	}
 }
 
+// TestLostSocket: an agent whose socket was removed is called by its PID, and init
+// works again after its end.
+func TestLostSocket(t *testing.T) {
+	w := newcomer(t, sshtest.Start(t, nil))
+	w.run("sealsmith", "init", "--no-pin")
+	if out := w.run("sealsmith", "agent", "status"); strings.Contains(out, "not there") {
+		t.Errorf("status before:\n%s", out)
+	}
+	socket := w.sshSocket()
+	if err := os.Remove(socket); err != nil {
+		t.Fatal(err)
+	}
+	if out := w.run("sealsmith", "agent", "status"); !strings.Contains(out, socket+", which is not there") {
+		t.Errorf("status after:\n%s", out)
+	}
+	w.fails(1, fmt.Sprintf("hint: end it with: kill %d, and run this again", w.status().PID), "sealsmith", "init")
+	w.endAgent()
+	w.run("sealsmith", "init")
+}
+
 // TestInitAtTheTerminal: a key without a PIN needs a yes. Whoever breaks off has
 // made nothing.
 func TestInitAtTheTerminal(t *testing.T) {
 	testenv.Need(t, testenv.SSHKeygen)
+	testenv.Need(t, testenv.Git)
 	w := newWorld(t)
 	s := newScreen(t)
 	wait := w.sealsmith(s, "init", "laptop")
@@ -95,7 +116,7 @@ func TestInitAtTheTerminal(t *testing.T) {
 	if err := wait(); err != nil {
 		t.Fatalf("%v: %s", err, s.unread())
 	}
-	wait = w.sealsmith(s, "init", "plain")
+	wait = w.sealsmith(s, "init", "plain", "--write")
 	s.answer("without a PIN?", "yes")
 	if err := wait(); err != nil {
 		t.Fatalf("%v: %s", err, s.unread())
@@ -104,6 +125,9 @@ func TestInitAtTheTerminal(t *testing.T) {
 		if shown := w.run("sealsmith", "key", "show", name, "--json"); !strings.Contains(shown, `"pin": `+pin) {
 			t.Errorf("%s: want pin %s: %s", name, pin, shown)
 		}
+	}
+	if !strings.Contains(s.text(), "in the place of you@example.org") {
+		t.Error("nobody learns that git knows no email address")
 	}
 	if strings.Contains(s.text(), "2718") {
 		t.Error("the PIN is on the screen")

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"text/tabwriter"
 	"time"
 
@@ -47,8 +49,12 @@ func (a *app) printStatus(s agent.Status, socket string, answers bool) error {
 	row("version", s.Version)
 	row("pid", fmt.Sprint(s.PID))
 	row("socket", socket)
-	if s.Sockets.SSH != "" {
-		row("ssh socket", s.Sockets.SSH)
+	switch ssh := s.Sockets.SSH; {
+	case ssh == "":
+	case isGone(ssh):
+		row("ssh socket", ssh+", which is not there: if somebody removed it, restart the agent")
+	default:
+		row("ssh socket", ssh)
 	}
 	row("device", s.Device)
 	row("answers", yesNo(answers))
@@ -64,4 +70,11 @@ func (a *app) printStatus(s agent.Status, socket string, answers bool) error {
 		row("configuration", fmt.Sprintf("%s, loaded %s", s.Configuration.File, s.Configuration.Loaded.Local().Format(time.DateTime)))
 	}
 	return w.Flush()
+}
+
+// isGone says whether somebody removed the socket of an agent that runs: nobody
+// finds that agent any more.
+func isGone(socket string) bool {
+	_, err := os.Lstat(socket)
+	return errors.Is(err, fs.ErrNotExist)
 }

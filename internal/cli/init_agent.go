@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/sealsmith/sealsmith/agent"
+	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/internal/systemd"
 	"github.com/sealsmith/sealsmith/internal/xdg"
@@ -28,6 +29,9 @@ func (s *setUp) runAgent(ctx context.Context) error {
 		status, err := client.Status(ctx)
 		if err != nil {
 			return err
+		}
+		if isGone(s.result.Socket) {
+			return hint.Wrap(fmt.Errorf("the agent with the PID %d runs, but its socket %s is gone", status.PID, s.result.Socket), endAgent(set, status.PID)+", and run this again")
 		}
 		s.say("the agent runs already, with the PID %d", status.PID)
 		if set.Running() && !set.Installed() {
@@ -54,6 +58,14 @@ func (s *setUp) runAgent(ctx context.Context) error {
 	}
 	s.say("systemd starts the agent when it is needed")
 	return nil
+}
+
+// endAgent is how to end the agent so that it, or systemd, makes its sockets anew.
+func endAgent(set systemd.Set, pid int) string {
+	if set.Installed() && set.Running() {
+		return "run: sealsmith agent uninstall"
+	}
+	return fmt.Sprintf("end it with: kill %d", pid)
 }
 
 // startAgent starts the usual agent in the background: there is no systemd to do it.

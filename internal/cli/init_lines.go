@@ -49,6 +49,9 @@ func (s *setUp) lines(ctx context.Context) error {
 			}
 			b.Written = true
 			s.say("wrote lines into %s", b.File)
+			if strings.HasPrefix(b.Text, unknownEmail) {
+				s.say("git knows no email address of yours: put it there in the place of %s", unknownEmail)
+			}
 			if kept != "" {
 				s.say("what it was before is in %s", kept)
 			}
@@ -104,12 +107,15 @@ func profile(home, shell string) string {
 	return filepath.Join(home, candidates[len(candidates)-1])
 }
 
+// unknownEmail is the reader's to change.
+const unknownEmail = "you@example.org"
+
 // gitBlocks are the lines by which git signs with the key and verifies what it
 // signed.
 func (s *setUp) gitBlocks(ctx context.Context, home string) []block {
 	email := gitSetting(ctx, "user.email")
 	if email == "" || strings.ContainsAny(email, " \t\"*?!,#") {
-		email = "you@example.org" // the reader's to change
+		email = unknownEmail
 	}
 	signers := filepath.Join(home, ".ssh", "allowed_signers")
 	settings := block{
