@@ -130,8 +130,9 @@ func TestOneOwner(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = open(t, chip.Options())
-	if !errors.Is(err, key.ErrBusy) || !strings.Contains(err.Error(), chip.Device()) {
-		t.Errorf("second owner: %v; want ErrBusy that names the device", err)
+	hints := strings.Join(hint.Of(err), "")
+	if !errors.Is(err, key.ErrBusy) || !strings.Contains(err.Error(), chip.Device()) || !strings.Contains(hints, "fuser -v /") {
+		t.Errorf("second owner: %v, hints %q; want ErrBusy that names the device, and how to find the first", err, hints)
 	}
 	if err := first.Close(); err != nil {
 		t.Fatal(err)

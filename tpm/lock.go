@@ -27,10 +27,11 @@ func (t target) own(dir string) (*os.File, error) {
 		return nil, fmt.Errorf("folder of locks: %w", err)
 	}
 	sum := sha256.Sum256([]byte(t.String()))
-	f, err := tryLock(filepath.Join(dir, fmt.Sprintf("tpm-%x.lock", sum[:8])))
+	path := filepath.Join(dir, fmt.Sprintf("tpm-%x.lock", sum[:8]))
+	f, err := tryLock(path)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
 		return nil, hint.Wrap(fmt.Errorf("TPM %s: %w", t, key.ErrBusy),
-			"a sealsmith-agent has it: use the agent, or stop it")
+			"a sealsmith-agent has it: use that one, or end it; find it with: fuser -v "+path)
 	}
 	return f, err
 }
