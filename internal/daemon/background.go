@@ -91,6 +91,26 @@ func readyPipe() (*os.File, error) {
 	return os.NewFile(uintptr(fd), "ready"), nil
 }
 
+// closeInherited closes what the process that started us had open: a lock or the end of
+// a pipe would be held as long as we live. What we opened is closed on exec.
+func closeInherited() error {
+	entries, err := os.ReadDir("/dev/fd")
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		fd, err := strconv.Atoi(entry.Name())
+		if err != nil || fd <= 2 {
+			continue
+		}
+		// That of the folder is closed by now.
+		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
+			syscall.Close(fd)
+		}
+	}
+	return nil
+}
+
 // detach tells the waiting process where the agent serves and lets go of what
 // that process gave us: its folder, its terminal. An error means that nobody waits
 // any more.

@@ -75,6 +75,11 @@ func run(ctx context.Context, f *flags, ready *os.File, stdout, stderr io.Writer
 		return 0, err
 	}
 	syscall.Umask(0o077)
+	if ready != nil {
+		if err := closeInherited(); err != nil {
+			return 0, err
+		}
+	}
 	// First, so that nobody else is given the sockets that were handed to us.
 	p, err := openPlaces(f, log)
 	if err != nil {

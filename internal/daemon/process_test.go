@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/sealsmith/sealsmith/agent"
 	"github.com/sealsmith/sealsmith/internal/testenv"
@@ -156,6 +158,35 @@ func TestCommandKilled(t *testing.T) {
 	}
 	cmd.Wait()
 	waitGone(t, filepath.Dir(socket))
+}
+
+// TestDescriptors: what the starting process has open is for the command alone. A lock or
+// the end of a pipe would be held as long as the agent lives.
+func TestDescriptors(t *testing.T) {
+	t.Parallel()
+	h := newHome(t)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	cmd := h.command(t, "sh", "-c", `echo "$SSH_AUTH_SOCK" >&4; exec 3>&- 4>&-; exec sleep 60`)
+	cmd.ExtraFiles = []*os.File{w, w}
+	err = cmd.Start()
+	w.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Wait()
+	defer cmd.Process.Kill()
+	if err := r.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(r)
+	if err != nil {
+		t.Errorf("somebody holds it: %v", err)
+	}
+	serves(t, strings.TrimSpace(string(text)))
 }
 
 func TestTemporaryFolder(t *testing.T) {
