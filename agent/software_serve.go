@@ -3,7 +3,6 @@ package agent
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -33,16 +32,8 @@ func (c *sshConn) addKey(ctx context.Context, body []byte, constrained bool) err
 	if err != nil {
 		return c.refuseAdd(fmt.Errorf("%w: %w", err, key.ErrUsage))
 	}
-	_, err = c.config.Keys.Signer(ctx, k.info.ID)
-	switch {
-	case err == nil:
-		// It would be a way around what the device and its rules demand.
-		err = hint.Wrap(refuse("a device holds this key"), "it is listed without being added")
-	case errors.Is(err, key.ErrNotFound):
-		err = nil
-	}
 	r := c.softwareRecord("add", k)
-	if err == nil {
+	if err = c.notInDevice(ctx, k.info.ID); err == nil {
 		err = c.software.add(k, func(old *softwareKey) error {
 			if old != nil && !c.sees(old) {
 				return refuse("the key is restricted to other destinations")
@@ -55,6 +46,19 @@ func (c *sshConn) addKey(ctx context.Context, body []byte, constrained bool) err
 	}
 	k.private.Wipe()
 	return c.written(r, err)
+}
+
+// notInDevice refuses a key that a device lists: to add it would be a way around what
+// the device and its rules demand. A key that cannot be read is not in the way of others.
+func (c *sshConn) notInDevice(ctx context.Context, id key.ID) error {
+	infos, err := c.config.Keys.List(ctx)
+	if slices.ContainsFunc(infos, func(in key.Info) bool { return in.ID == id }) {
+		return hint.Wrap(refuse("a device holds this key"), "it is listed without being added")
+	}
+	if err != nil {
+		c.config.Log.Warn("some keys cannot be listed", logx.Err, err)
+	}
+	return nil
 }
 
 // refuseAdd records that a key is not added of which nothing is known.

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -147,5 +148,19 @@ func TestListHasItsLimit(t *testing.T) {
 	client, _ := h.dialSSH()
 	if all, err := client.List(); err != nil || len(all) != 3 || all[0].Comment != in.Comment {
 		t.Errorf("lists %d keys, %v", len(all), err)
+	}
+}
+
+// TestAddBesideABrokenKey: an unreadable key file keeps nobody from using ssh-add.
+func TestAddBesideABrokenKey(t *testing.T) {
+	h := start(t, nil)
+	h.backend.Broken = &key.KeyError{Ref: key.Ref{Backend: "tpm", Name: "broken"}, Err: errors.New("cut")}
+	client, _ := h.dialSSH()
+	k := softKeys()[0]
+	if err := client.Add(sshagent.AddedKey{PrivateKey: k.private}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Sign(k.signer.PublicKey(), []byte("x")); err != nil {
+		t.Error(err)
 	}
 }
