@@ -135,6 +135,9 @@ func TestConfirmation(t *testing.T) {
 	if r := h.lastRecord(); r.Outcome != outcomeRefused || r.Code != "denied" {
 		t.Errorf("audit %+v", r)
 	}
+	if logs := h.logs.String(); !strings.Contains(logs, "not signed") || strings.Contains(logs, "hint=") {
+		t.Errorf("a no has no hint, and the log says %s", logs)
+	}
 	h.person.questions()
 	h.person.confirm = yes
 	sha256, sha1 := strings.Repeat("0a", 32), strings.Repeat("0b", 20)

@@ -279,8 +279,11 @@ func (s *Server) settle(j signing, err error) error {
 	err = errors.Join(err, s.config.Audit.write(r))
 	log := s.config.Log.With(logx.Ref, r.Ref, logx.Purpose, r.Form, logx.Peer, j.Peer.PID)
 	if err != nil {
-		s.slowDown(j.Peer)
-		log.Info("not signed", logx.Err, err, logx.Hint, hint.Of(err))
+		s.slowDown(s.ctx, j.Peer)
+		if hints := hint.Of(err); len(hints) > 0 {
+			log = log.With(logx.Hint, hints)
+		}
+		log.Info("not signed", logx.Err, err)
 		return fmt.Errorf("sign with %q: %w", r.Ref, err)
 	}
 	log.Info("signed")
