@@ -142,6 +142,29 @@ func TestActivation(t *testing.T) {
 	}
 }
 
+// TestNotifyInBackground: the service is that of the program which starts an agent, and
+// does not end with the agent.
+func TestNotifyInBackground(t *testing.T) {
+	t.Parallel()
+	h := newHome(t)
+	told := h.notified(t)
+	manager := filepath.Join(h.dir, "notify")
+	r := h.ssh(t, "", []string{"NOTIFY_SOCKET=" + manager}, "-s")
+	syscall.Kill(r.pid, syscall.SIGTERM)
+	waitGone(t, filepath.Dir(r.socket))
+	conn, err := net.Dial("unixgram", manager)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Write([]byte("nothing")); err != nil {
+		t.Fatal(err)
+	}
+	if state := told(); state != "nothing" {
+		t.Errorf("told %q", state)
+	}
+}
+
 func TestBadActivation(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

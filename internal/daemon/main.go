@@ -185,7 +185,9 @@ func (d *Daemon) serve(ctx context.Context, f *flags, ready *os.File, stdout io.
 		}
 	}
 	log.Info("agent ends", "cause", context.Cause(ctx))
-	notify(sdnotify.SdNotifyStopping, log)
+	if ready == nil {
+		notify(sdnotify.SdNotifyStopping, log)
+	}
 	if p.activated {
 		return 0, nil // who starts it at need asks for a clean end
 	}
