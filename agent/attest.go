@@ -61,6 +61,7 @@ func (s *Server) answerChallenge(w http.ResponseWriter, r *http.Request) (int, a
 	done.Ref = s.config.Device.String()
 	_, done.Digest = sha256Of(body.Challenge)
 	answer, err := s.config.Device.Answer(r.Context(), body.Challenge)
+	err = s.unlessEnded(r.Context(), err)
 	return http.StatusOK, answerAnswer{answer}, s.written(done, err)
 }
 

@@ -125,6 +125,9 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request, contentType st
 		// From here on the connection is only watched for its end.
 		err = control.SetReadDeadline(time.Time{})
 	}
+	if err == nil {
+		err = context.Cause(r.Context()) // the agent was locked meanwhile
+	}
 	if err != nil {
 		release()
 		return nil, err

@@ -49,13 +49,20 @@ func (s *Server) locked() error {
 	return nil
 }
 
-// unlocked refuses a request of the control API while the agent is locked.
+// unlocked refuses a request of the control API while the agent is locked, and ends one
+// that waits when it is.
 func (s *Server) unlocked(h handler) handler {
 	return func(w http.ResponseWriter, r *http.Request) (int, any, error) {
+		ctx, done := s.uses.begin(r.Context(), noKey)
+		defer done()
 		if err := s.locked(); err != nil {
 			return 0, nil, err
 		}
-		return h(w, r)
+		status, answer, err := h(w, r.WithContext(ctx))
+		if cause := context.Cause(ctx); err != nil && errors.Is(cause, key.ErrLocked) {
+			err = cause
+		}
+		return status, answer, err
 	}
 }
 

@@ -1,10 +1,13 @@
 package agent
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -222,6 +225,52 @@ func TestUnlockDelay(t *testing.T) {
 			t.Errorf("waited %v for nobody", time.Since(begun))
 		}
 	})
+}
+
+// TestLockEndsControlRequests: one that waits for a person, and one whose body comes
+// after the lock.
+func TestLockEndsControlRequests(t *testing.T) {
+	h := start(t, nil)
+	asked := make(chan struct{})
+	h.person.pin = func(ctx context.Context, _ Question) (string, error) {
+		close(asked)
+		<-ctx.Done()
+		return "", key.ErrDenied
+	}
+	result := make(chan error, 1)
+	client := h.client()
+	go func() {
+		_, err := client.CreateWithPrompt(t.Context(), key.Spec{Name: "k", Usage: key.SSH, Algorithm: key.P256})
+		result <- err
+	}()
+	<-asked
+	conn, err := net.Dial("unix", h.control)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	const body = `{"challenge":"eA=="}`
+	fmt.Fprintf(conn, "POST /v1/device/answer HTTP/1.1\r\nHost: agent\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", len(body))
+	for begun := 0; begun < 2; time.Sleep(time.Millisecond) {
+		h.server.uses.mu.Lock()
+		begun = len(h.server.uses.all)
+		h.server.uses.mu.Unlock()
+	}
+	if err := h.server.Lock([]byte("p")); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-result; !errors.Is(err, key.ErrLocked) {
+		t.Errorf("create: %v", err)
+	}
+	fmt.Fprint(conn, body)
+	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	if answer.StatusCode != http.StatusLocked {
+		t.Errorf("answer: %s", answer.Status)
+	}
 }
 
 // TestLockThenUnlock: who unlocks waits for who locks, so that both leave one state.

@@ -22,6 +22,9 @@ type use struct {
 	end context.CancelCauseFunc
 }
 
+// noKey is the ID of uses of the agent as a whole.
+const noKey key.ID = ""
+
 // begin derives a context that ends with errDeleted when the key is deleted. The
 // key must be looked up after that, and done called at the end.
 func (u *uses) begin(ctx context.Context, id key.ID) (_ context.Context, done func()) {
