@@ -88,7 +88,24 @@ func TestLostSocket(t *testing.T) {
 	}
 	w.fails(1, fmt.Sprintf("hint: end it with: kill %d, and run this again", w.status().PID), "sealsmith", "init")
 	w.endAgent()
+	for start := time.Now(); time.Since(start) < 10*time.Second; time.Sleep(time.Millisecond) {
+		if locks, _ := filepath.Glob(w.path("run/sealsmith/tpm-*.lock")); len(locks) == 0 {
+			break // the device is free
+		}
+	}
 	w.run("sealsmith", "init")
+}
+
+// TestInitAgain: without a name, init goes on with the key that it set up, whatever
+// keys were imported since.
+func TestInitAgain(t *testing.T) {
+	w := newcomer(t, sshtest.Start(t, nil))
+	first := w.run("sealsmith", "init", "made", "--no-pin", "--write")
+	w.run("ssh-keygen", "-q", "-t", "ecdsa", "-N", "", "-f", w.path("file"))
+	w.run("sealsmith", "key", "import", "came", w.path("file"), "--usage", "ssh")
+	if again := w.run("sealsmith", "init", "--write"); again != first {
+		t.Errorf("first\n%s, then\n%s", first, again)
+	}
 }
 
 // TestInitAtTheTerminal: a key without a PIN needs a yes. Whoever breaks off has

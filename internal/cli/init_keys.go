@@ -120,12 +120,14 @@ func (s *setUp) ensure(ctx context.Context, client *agent.Client, name string, u
 }
 
 // find looks for the key of that name. Without a name, any key of that usage will
-// do, best the one that is named after the machine.
+// do: best the one that is named after the machine, else the oldest that was made
+// in the device, for an earlier run has set up that one.
 func find(name string, usage key.Usage) (in key.Info, found bool, err error) {
 	infos, failed := readKeys()
 	if failed != nil {
 		return key.Info{}, false, failed // it could be the key
 	}
+	slices.SortStableFunc(infos, bornFirst)
 	named := cmp.Or(name, machineName())
 	i := slices.IndexFunc(infos, func(in key.Info) bool { return in.Ref.Name == named })
 	if name == "" && (i < 0 || infos[i].Usage != usage) {
@@ -141,6 +143,17 @@ func find(name string, usage key.Usage) (in key.Info, found bool, err error) {
 			"choose another name: sealsmith init NAME")
 	}
 	return in, true, nil
+}
+
+// bornFirst orders keys by their age, those that were imported after all others.
+func bornFirst(a, b key.Info) int {
+	switch {
+	case a.Imported == b.Imported:
+		return a.Created.Compare(b.Created)
+	case a.Imported:
+		return 1
+	}
+	return -1
 }
 
 // checkPIN refuses, before anything is done, to make a key of which nobody can say
