@@ -62,7 +62,8 @@ func (h *home) ssh(t *testing.T, program string, env []string, args ...string) r
 	if m := pidLine.FindStringSubmatch(r.out); m != nil {
 		r.pid, _ = strconv.Atoi(m[1])
 		t.Cleanup(func() {
-			if t.Failed() { // else it has been told to end, and removes its folder
+			// Without its socket it is about to remove its folder, and to end.
+			if _, err := os.Lstat(r.socket); err == nil {
 				syscall.Kill(r.pid, syscall.SIGKILL)
 			}
 		})
