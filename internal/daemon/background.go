@@ -37,10 +37,20 @@ func startBackground(f *flags, args []string, stdout, stderr io.Writer) error {
 		if err := errors.Join(os.Setenv(envSocket, socket), os.Setenv(envPID, strconv.Itoa(pid))); err != nil {
 			return err
 		}
-		return fmt.Errorf("%s: %w", program, syscall.Exec(program, f.command, os.Environ()))
+		return fmt.Errorf("%s: %w", program, become(program, f.command))
 	}
 	_, err = fmt.Fprintf(stdout, "%s%secho Agent pid %d;\n",
 		f.shell.set(envSocket, socket), f.shell.set(envPID, strconv.Itoa(pid)), pid)
+	return err
+}
+
+// become runs a program in this process, or, as execvp(3) does, has sh run what names no
+// interpreter.
+func become(program string, args []string) error {
+	err := syscall.Exec(program, args, os.Environ())
+	if errors.Is(err, syscall.ENOEXEC) {
+		err = syscall.Exec("/bin/sh", append([]string{"sh", program}, args[1:]...), os.Environ())
+	}
 	return err
 }
 

@@ -115,6 +115,7 @@ func TestLikeSSHAgent(t *testing.T) {
 	testenv.Need(t, testenv.SWTPM)
 	h := newHome(t)
 	h.write(t, "there", "precious", 0o644)
+	h.write(t, "session", `echo "$0 $# $2"; exit 3`, 0o755) // as ~/.xsession often is
 	t.Cleanup(func() { // when all subtests are done
 		if data, err := os.ReadFile(filepath.Join(h.dir, "there")); err != nil || string(data) != "precious" {
 			t.Errorf("the file in the way is now %q, %v", data, err)
@@ -151,6 +152,8 @@ func TestLikeSSHAgent(t *testing.T) {
 		"gone PID":         {args: "-k", env: []string{"SSH_AGENT_PID=2147483647"}},
 		"command":          {args: "sh -c"},
 		"no command":       {args: "./nonsense"},
+		"no interpreter":   {args: "./session a 'b"},
+		"no program":       {args: "./there"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
