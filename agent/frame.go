@@ -36,7 +36,7 @@ func (b budget) reserve(ctx context.Context, n int) (release func(), err error) 
 type frame struct {
 	kind    byte
 	body    []byte
-	release func() // gives its memory back to the budget
+	release func() // clears it and gives its memory back to the budget
 }
 
 // headerSize is the size of a message's length.
@@ -88,11 +88,15 @@ func (r *frameReader) next(ctx context.Context) (frame, error) {
 		return frame{}, err
 	}
 	data := make([]byte, headerSize+length)
-	if err := r.read(data); err != nil {
+	forget := func() {
+		clear(data) // a private key, a passphrase, or the PIN of a card that we refuse
 		release()
+	}
+	if err := r.read(data); err != nil {
+		forget()
 		return frame{}, cut(err)
 	}
-	return frame{kind: data[headerSize], body: data[headerSize+1:], release: release}, nil
+	return frame{kind: data[headerSize], body: data[headerSize+1:], release: forget}, nil
 }
 
 // read fills data and leaves nothing of it in the buffer: it may be a private key.

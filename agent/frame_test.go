@@ -240,3 +240,17 @@ func FuzzFrames(f *testing.F) {
 		<-done
 	})
 }
+
+// TestReleaseClears: what nobody answered may hold a secret too.
+func TestReleaseClears(t *testing.T) {
+	ours, theirs := pipe(t)
+	go writeFrame(theirs, []byte("xsecret"))
+	f, err := newFrameReader(ours, newBudget(limits.AgentFrames)).next(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.release()
+	if !bytes.Equal(f.body, make([]byte, len("secret"))) {
+		t.Errorf("a message that was given back holds %q", f.body)
+	}
+}

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -198,7 +199,7 @@ func (c *sshConn) bind(contents []byte) error {
 	known := len(c.binds)
 	err := c.binds.add(contents)
 	if len(c.binds) > known && len(c.relays) > 0 {
-		c.proofs = append(c.proofs, contents)
+		c.proofs = append(c.proofs, bytes.Clone(contents))
 	}
 	return err
 }
