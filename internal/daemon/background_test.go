@@ -116,7 +116,7 @@ func TestLikeSSHAgent(t *testing.T) {
 	h := newHome(t)
 	h.write(t, "there", "precious", 0o644)
 	h.write(t, "session", `echo "$0 $# $2"; exit 3`, 0o755) // as ~/.xsession often is
-	t.Cleanup(func() { // when all subtests are done
+	t.Cleanup(func() {                                      // when all subtests are done
 		if data, err := os.ReadFile(filepath.Join(h.dir, "there")); err != nil || string(data) != "precious" {
 			t.Errorf("the file in the way is now %q, %v", data, err)
 		}
