@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -130,6 +131,35 @@ func TestUpstreamSilent(t *testing.T) {
 		}
 	}
 	<-ended
+}
+
+// TestUpstreamLocked: the agent is locked while an upstream is asked for its keys.
+func TestUpstreamLocked(t *testing.T) {
+	k := softKeys()[0].signer.PublicKey()
+	var h *harness
+	var signs atomic.Int32
+	h = start(t, with(fake(t, func(c net.Conn) {
+		r := newFrameReader(c, newBudget(1<<20))
+		for {
+			f, err := r.next(context.Background())
+			if err != nil {
+				return
+			}
+			if f.kind == agentSignRequest {
+				signs.Add(1)
+			} else if err := h.server.Lock([]byte("p")); err != nil {
+				t.Error(err)
+			}
+			writeFrame(c, listOf(1, k.Marshal(), "their key"))
+		}
+	})))
+	client, _ := h.dialSSH()
+	if _, err := client.Sign(k, []byte("x")); err == nil || signs.Load() != 0 {
+		t.Errorf("asked to sign %d times, %v", signs.Load(), err)
+	}
+	if r := h.lastRecord(); r.Action != "sign" || r.Code != "locked" {
+		t.Errorf("audit %+v", r)
+	}
 }
 
 // TestUpstreamLoop: agents that name each other answer all the same.

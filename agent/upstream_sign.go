@@ -52,6 +52,9 @@ func (c *sshConn) signUpstream(ctx context.Context, l *relay, m signRequest) (si
 	j.sum, j.Digest = sha256Of(m.Data)
 	login, format, err := upstreamAlgorithm(m)
 	if err == nil {
+		err = c.locked() // while the upstreams were asked for the key
+	}
+	if err == nil {
 		if what, err := sshwire.Classify(m.Data, m.Key, login); err == nil {
 			j.Request.describe(what, c.binds)
 		}
