@@ -279,7 +279,7 @@ func (s *Server) settle(j signing, err error) error {
 	err = errors.Join(err, s.config.Audit.write(r))
 	log := s.config.Log.With(logx.Ref, r.Ref, logx.Purpose, r.Form, logx.Peer, j.Peer.PID)
 	if err != nil {
-		s.slowDown(s.ctx, j.Peer)
+		s.slowDown(j.Peer)
 		if hints := hint.Of(err); len(hints) > 0 {
 			log = log.With(logx.Hint, hints)
 		}
