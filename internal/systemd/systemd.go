@@ -6,6 +6,7 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -131,19 +132,35 @@ func (s Set) ours() ([]string, error) {
 	var paths []string
 	for _, name := range s.names {
 		path := filepath.Join(s.Dir, name)
-		text, err := os.ReadFile(path)
+		written, err := marked(path)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			continue
 		case err != nil:
 			return nil, err
-		case !bytes.HasPrefix(text, []byte(mark)):
+		case !written:
 			return nil, hint.Wrap(fmt.Errorf("%s was not written by sealsmith agent install: %w", path, fs.ErrExist),
 				"if it is not needed, remove it and try again")
 		}
 		paths = append(paths, path)
 	}
 	return paths, nil
+}
+
+// marked says whether a file is there that we wrote. We write no links, and reading a
+// pipe or a device may never end.
+func marked(path string) (bool, error) {
+	info, err := os.Lstat(path)
+	if err != nil || !info.Mode().IsRegular() {
+		return false, err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	begin, err := io.ReadAll(io.LimitReader(f, int64(len(mark))))
+	return string(begin) == mark, err
 }
 
 // Running says whether there is a systemd to talk to.

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/sealsmith/sealsmith/internal/testenv"
@@ -96,11 +97,15 @@ func TestInstall(t *testing.T) {
 	}
 }
 
-// TestForeign keeps units that are not ours: a person's own, and a mask.
+// TestForeign keeps units that are not ours: a person's own, a mask, and what to read
+// would never end.
 func TestForeign(t *testing.T) {
 	for name, foreign := range map[string]func(path string) error{
 		"own":  func(path string) error { return os.WriteFile(path, []byte("[Service]\n"), 0o600) },
 		"mask": func(path string) error { return os.Symlink(os.DevNull, path) },
+		"pipe": func(path string) error { return syscall.Mkfifo(path, 0o600) },
+		"zero": func(path string) error { return os.Symlink("/dev/zero", path) },
+		"lost": func(path string) error { return os.Symlink("/nowhere/unit", path) },
 	} {
 		s := sets(t)["user"]
 		if err := s.Install("/bin/sealsmith-agent"); err != nil {
