@@ -194,6 +194,11 @@ func TestBadActivation(t *testing.T) {
 	if err := cmd.Run(); exitCode(err) != exitFailed || !strings.Contains(out.String(), `handed-over descriptor "ssh"`) {
 		t.Errorf("a descriptor that is no socket: %v, %s", err, out)
 	}
+	cmd, out = h.activate(t, "ssh", nil, "-D")
+	cmd.Env = append(cmd.Env, "LISTEN_FDS=99999999")
+	if err := cmd.Run(); exitCode(err) != exitFailed || !strings.Contains(out.String(), "99999999 handed-over sockets") {
+		t.Errorf("too many descriptors: %v, %.500s", err, out)
+	}
 }
 
 // TestSocketActivate lets systemd's own program hand the sockets over.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"github.com/coreos/go-systemd/v22/activation"
 
@@ -102,6 +103,10 @@ func (p *places) ownFolder(temporary bool) (string, error) {
 // activate takes the sockets that a service manager handed over, if there are any
 // (sd_listen_fds(3)).
 func (p *places) activate() error {
+	// The library makes room for as many as it is told of.
+	if n, err := strconv.Atoi(os.Getenv("LISTEN_FDS")); err == nil && n > 2 && os.Getenv("LISTEN_PID") == strconv.Itoa(os.Getpid()) {
+		return fmt.Errorf("%d handed-over sockets, at most %q and %q are wanted", n, sshSocket, controlSocket)
+	}
 	files := activation.Files(true)
 	for _, file := range files {
 		defer file.Close() // FileListener duplicates it
