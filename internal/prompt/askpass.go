@@ -63,7 +63,7 @@ func (a *askpass) run(ctx context.Context, p Prompt, env ...string) (_ *secret.B
 	if err != nil {
 		return nil, 0, err
 	}
-	running, err := start(ctx, cmd)
+	running, err := start(ctx, cmd, out)
 	if err != nil {
 		return nil, 0, hint.Wrap(fmt.Errorf("%w: start SSH_ASKPASS: %w", ErrUnavailable, err),
 			"check the environment variable SSH_ASKPASS of the agent")

@@ -2,6 +2,7 @@ package prompt
 
 import (
 	"context"
+	"io"
 	"os/exec"
 	"syscall"
 	"time"
@@ -12,18 +13,19 @@ import (
 // child is a running program that asks.
 type child struct {
 	cmd  *exec.Cmd
+	out  io.Closer     // our end of its standard output
 	gone chan struct{} // closed when the program has ended
 }
 
 // start runs a program until it ends, or has it end when ctx does. It gets a
 // session of its own, so that it takes no terminal from us and can be ended with
 // its children.
-func start(ctx context.Context, cmd *exec.Cmd) (*child, error) {
+func start(ctx context.Context, cmd *exec.Cmd, out io.Closer) (*child, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	c := &child{cmd, make(chan struct{})}
+	c := &child{cmd, out, make(chan struct{})}
 	go func() {
 		select {
 		case <-ctx.Done():
@@ -41,6 +43,7 @@ func (c *child) end() {
 	select {
 	case <-time.After(limits.PromptExit):
 		c.signal(syscall.SIGKILL)
+		c.out.Close() // which a child in another session may hold open
 	case <-c.gone:
 	}
 }

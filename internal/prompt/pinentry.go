@@ -70,7 +70,7 @@ func (p *assuanPrompter) session(ctx context.Context, q Prompt, ask func(*assuan
 	if err != nil {
 		return err
 	}
-	running, err := start(ctx, cmd)
+	running, err := start(ctx, cmd, out)
 	if err != nil {
 		return hint.Wrap(fmt.Errorf("%w: start pinentry: %w", ErrUnavailable, err),
 			"install pinentry, or name it as pinentry: in config.yaml")

@@ -3,8 +3,10 @@ package prompt
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -220,6 +222,39 @@ func TestCancelled(t *testing.T) {
 				t.Errorf("the program was not asked to leave: %q, %v", data, err)
 			}
 		})
+	}
+}
+
+// TestCancelledGrandchild: a program whose child left for another session, with our
+// pipe open, keeps nobody waiting.
+func TestCancelledGrandchild(t *testing.T) {
+	setsid, err := exec.LookPath("setsid")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	program, started := filepath.Join(dir, "askpass"), filepath.Join(dir, "started")
+	script := fmt.Sprintf("#!/bin/sh\n%s sh -c 'echo $$ > %s; exec sleep 60' &\nsleep 60\n", setsid, started)
+	if err := os.WriteFile(program, []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { _, err := (&askpass{program}).PIN(ctx, question); done <- err }()
+	pid := waitFor(t, func() (int, bool) {
+		data, err := os.ReadFile(started)
+		pid, convErr := strconv.Atoi(strings.TrimSpace(string(data)))
+		return pid, err == nil && convErr == nil
+	})
+	defer syscall.Kill(pid, syscall.SIGKILL)
+	cancel()
+	select {
+	case err := <-done:
+		if err == nil {
+			t.Error("answered")
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("still waits for the grandchild")
 	}
 }
 
