@@ -188,6 +188,9 @@ func split(err error) []error {
 }
 
 func (s *Server) signKey(w http.ResponseWriter, r *http.Request) (int, any, error) {
+	if err := s.slowDown(r.Context(), connOf(r.Context())); err != nil {
+		return 0, nil, err
+	}
 	id := key.ID(r.PathValue("id"))
 	ctx, done := s.uses.begin(r.Context(), id)
 	defer done()

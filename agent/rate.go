@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"context"
+	"net"
 	"sync"
 	"time"
 
@@ -78,18 +80,27 @@ func (p pace) wait(next, now time.Time) time.Duration {
 	return max(0, next.Sub(now)-time.Duration(p.burst)*p.each)
 }
 
-// slowDown keeps a client waiting whose requests are refused, or change what the agent
-// holds, so that it cannot push what happened before out of the audit log. Signatures are
-// as slow as the device, but those of software keys, which are recorded all the same.
-func (s *Server) slowDown(p Peer) {
-	wait := s.refusals.count(p.PID)
+// slowDown keeps a client waiting whose requests were refused on and on, or changed
+// what the agent holds, so that it cannot push what happened before out of the audit
+// log. Signatures are as slow as the device, but those of software keys, which are
+// recorded all the same. It waits before the next request, not after the last: so
+// one whose client has gone is never looked at, and meanwhile the connection can make
+// room for others.
+func (s *Server) slowDown(ctx context.Context, c *conn) error {
+	wait := s.refusals.over(c.peer.PID)
 	if wait == 0 {
-		return
+		return nil
 	}
+	c.end()
+	defer c.begin()
 	late := time.NewTimer(wait)
 	defer late.Stop()
 	select {
 	case <-late.C:
+		return nil
 	case <-s.stopping:
+		return net.ErrClosed
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }

@@ -105,7 +105,7 @@ func NewServer(c Config) *Server {
 	s := &Server{
 		config: c, frames: newBudget(limits.AgentFrames), bodies: newBudget(limits.ControlBodies),
 		stopping: make(chan struct{}), upstreams: newUpstreams(c.Upstreams, c.Log),
-		refusals: newRate(pace{limits.Refusals, limits.RefusalTime}, pace{limits.AllRefusals, limits.AllRefusalTime}),
+		refusals: newRate(pace{limits.Refusals, limits.RefusalTime}, pace{}),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.software.gone = s.endSoftware
@@ -279,7 +279,7 @@ func (s *Server) settle(j signing, err error) error {
 	err = errors.Join(err, s.config.Audit.write(r))
 	log := s.config.Log.With(logx.Ref, r.Ref, logx.Purpose, r.Form, logx.Peer, j.Peer.PID)
 	if err != nil {
-		s.slowDown(j.Peer)
+		s.refusals.count(j.Peer.PID)
 		if hints := hint.Of(err); len(hints) > 0 {
 			log = log.With(logx.Hint, hints)
 		}

@@ -147,6 +147,9 @@ func (c *sshConn) handle(ctx context.Context, f frame) (answer []byte, err error
 		if err := ssh.Unmarshal(f.body, &m); err != nil {
 			return nil, fmt.Errorf("malformed request to sign: %w", err)
 		}
+		if err := c.slowDown(ctx, c.conn); err != nil {
+			return nil, err
+		}
 		signature, err := c.signData(ctx, m)
 		if err != nil {
 			c.config.Log.Debug("request to sign failed", logx.Peer, c.conn.peer.PID, logx.Err, err)
@@ -160,8 +163,11 @@ func (c *sshConn) handle(ctx context.Context, f frame) (answer []byte, err error
 		}
 		return c.extension(m), nil
 	}
+	if err := c.slowDown(ctx, c.conn); err != nil {
+		return nil, err
+	}
 	err = c.change(ctx, f)
-	c.slowDown(c.conn.peer)
+	c.refusals.count(c.conn.peer.PID)
 	if err != nil {
 		c.config.Log.Debug("request failed", logx.Peer, c.conn.peer.PID, "message", f.kind, logx.Err, err)
 		return []byte{agentFailure}, nil

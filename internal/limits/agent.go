@@ -144,13 +144,11 @@ const PINPrompts = 3
 const (
 	// Refusals is how many requests to sign of a process may be refused in a row, as
 	// those of an ssh with many keys, or change what the agent holds, as those of an
-	// ssh-add with many, and RefusalTime how long each counts: then
-	// the audit log takes hours to fill, not seconds. AllRefusals and
-	// AllRefusalTime are for all processes together.
-	Refusals       = 100
-	RefusalTime    = 100 * time.Millisecond
-	AllRefusals    = 500
-	AllRefusalTime = 20 * time.Millisecond
+	// ssh-add with many, before its next ones wait, and RefusalTime how long each
+	// counts: then the audit log takes hours to fill, not seconds. Others do not wait
+	// for it: a host that the agent is forwarded to must not slow down logins.
+	Refusals    = 100
+	RefusalTime = 100 * time.Millisecond
 	// Noes is how many questions of a process a person may answer with no, or not
 	// at all, before it is not asked about any more, and NoTime how long each
 	// counts; AllNoes and AllNoTime are for all processes together.
