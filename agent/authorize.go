@@ -45,6 +45,9 @@ type Rule struct {
 	Confirm bool
 	// Namespaces replaces the usual SSHSIG namespaces unless it is empty.
 	Namespaces []string
+	// AllowUnrecognizedUnsafe lets a login key sign on the ssh socket what the agent
+	// cannot name: anything, for whoever reaches the socket.
+	AllowUnrecognizedUnsafe bool
 	// PINIdle is how long a PIN that is not used is remembered; 0: 15 minutes.
 	PINIdle time.Duration
 	// PINNever has the PIN asked for at each use.
@@ -57,7 +60,7 @@ func (s *Server) authorize(ctx context.Context, r Request) error {
 		return err
 	}
 	rule := s.settings.Load().Rules[r.Key.ID]
-	if !slices.Contains(allowed[r.Socket][r.Key.Usage], r.Form) {
+	if !slices.Contains(allowed[r.Socket][r.Key.Usage], r.Form) && !rule.allowsUnrecognised(r) {
 		err := refuse(fmt.Sprintf("%s keys do not sign the form %s on the %s socket", r.Key.Usage, r.Form, r.Socket))
 		return hint.Wrap(err, fmt.Sprintf("%s keys sign there: %s", r.Key.Usage, formsOf(r.Socket, r.Key.Usage)))
 	}
@@ -82,6 +85,12 @@ func (s *Server) authorize(ctx context.Context, r Request) error {
 		return nil
 	}
 	return s.config.PINs.confirm(ctx, r.Key.ID, r.question(fmt.Sprintf("Sign with the key %s?", r.Key.Ref)))
+}
+
+// allowsUnrecognised says whether a request is the one that only
+// AllowUnrecognizedUnsafe grants.
+func (rule Rule) allowsUnrecognised(r Request) bool {
+	return rule.AllowUnrecognizedUnsafe && r.Form == FormUnrecognised && r.Socket == SocketSSH && r.Key.Usage == key.SSH
 }
 
 func refuse(why string) error { return fmt.Errorf("%s: %w", why, key.ErrNotAllowed) }

@@ -257,6 +257,9 @@ func (c *sshConn) signData(ctx context.Context, m signRequest) ([]byte, error) {
 // describe says what the data is. An error says why it must not be signed.
 func (c *sshConn) describe(r *Request, m signRequest, algorithm string) error {
 	what, err := sshwire.Classify(m.Data, m.Key, algorithm)
+	if err != nil && c.settings.Load().Rules[r.Key.ID].allowsUnrecognised(*r) {
+		return c.checkLocal()
+	}
 	if err != nil {
 		return refuse(err.Error())
 	}

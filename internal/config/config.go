@@ -62,6 +62,10 @@ type Key struct {
 	// of the usual ones of its usage: git and file for ssh keys;
 	// sealsmith-bundle, file and NAME@DOMAIN for artifact keys.
 	Namespaces []string `yaml:"namespaces"`
+	// AllowUnrecognizedUnsafe lets an ssh key sign data that is neither a login nor a
+	// file signature, as ssh-add -T asks for: that is, anything that a program
+	// with access to the agent likes. Not on forwarded connections.
+	AllowUnrecognizedUnsafe bool `yaml:"allow_unrecognized_unsafe"`
 	// PINCache is how long the agent remembers the PIN without a use: from 1s to
 	// 8h, or never. The default is 15m. A PIN is forgotten after 8 hours in any
 	// case, and when the machine slept. Those of keys that a person is asked

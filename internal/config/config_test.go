@@ -30,6 +30,7 @@ keys:
   ` + id + `:
     confirm: true
     namespaces: [git, "notes@example.org"]
+    allow_unrecognized_unsafe: true
     pin_cache: 10m
 `
 
@@ -41,7 +42,7 @@ func TestParse(t *testing.T) {
 	want := &Config{
 		TPM: "swtpm:/tmp/x", Pinentry: "/usr/bin/pinentry-gtk", SoftwareKeys: "confirm", Sandbox: SandboxRequire,
 		Agents: []Agent{{Path: "/run/one"}, {"/run/two", []string{fingerprint}}}, Offer: []string{"release", "tpm/b", "id:01234567", fingerprint},
-		Keys: map[string]Key{id: {Confirm: true, Namespaces: []string{"git", "notes@example.org"}, PINCache: "10m"}},
+		Keys: map[string]Key{id: {Confirm: true, Namespaces: []string{"git", "notes@example.org"}, AllowUnrecognizedUnsafe: true, PINCache: "10m"}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -195,7 +195,10 @@ func rules(c *config.Config) map[key.ID]agent.Rule {
 	all := map[key.ID]agent.Rule{}
 	for id, k := range c.Keys {
 		idle, _ := k.PINIdle() // was checked when it was read
-		all[key.ID(id)] = agent.Rule{Confirm: k.Confirm, Namespaces: k.Namespaces, PINIdle: max(idle, 0), PINNever: idle < 0}
+		all[key.ID(id)] = agent.Rule{
+			Confirm: k.Confirm, Namespaces: k.Namespaces, AllowUnrecognizedUnsafe: k.AllowUnrecognizedUnsafe,
+			PINIdle: max(idle, 0), PINNever: idle < 0,
+		}
 	}
 	return all
 }
