@@ -10,6 +10,7 @@ import (
 	"log/syslog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -75,6 +76,7 @@ func run(ctx context.Context, f *flags, ready *os.File, stdout, stderr io.Writer
 		return 0, err
 	}
 	syscall.Umask(0o077)
+	debug.SetGCPercent(limits.AgentGarbage)
 	if ready != nil {
 		if err := closeInherited(); err != nil {
 			return 0, err
