@@ -132,18 +132,13 @@ func TestHostKeys(t *testing.T) {
 		t.Errorf("%d bytes, %v, %d exchanges of keys\n%s", len(out), err, n, server.Log())
 	}
 
-	// The client asks for proofs of the keys that it does not know yet.
-	wait := fmt.Sprintf("'until grep -q nistp521 %s; do sleep 0.01; done'", w.path("known"))
-	if _, err := server.ssh("UpdateHostKeys=yes", "timeout", "60", "sh", "-c", wait); err != nil {
-		t.Errorf("%v\n%s", err, server.Log())
-	}
-	for algorithm, line := range keys {
-		if !strings.Contains(w.run("cat", "known"), line) {
-			t.Errorf("the client does not know the key %s now", algorithm)
+	// An sshd that is not root's ends instead of having the agent make a second proof
+	// (seen in 9.2).
+	if os.Getuid() == 0 {
+		server.proves(keys)
+		if n := forms("host-key-proof"); n != len(keys)-1 {
+			t.Errorf("%d proofs", n)
 		}
-	}
-	if n := forms("host-key-proof"); n != len(keys)-1 {
-		t.Errorf("%d proofs", n)
 	}
 
 	// A CA in the TPM certifies a host key in the TPM.
@@ -154,5 +149,20 @@ func TestHostKeys(t *testing.T) {
 	server.knows("@cert-authority HOST " + w.run("cat", ca))
 	if _, err := server.ssh("HostKeyAlgorithms=ecdsa-sha2-nistp256-cert-v01@openssh.com", "true"); err != nil {
 		t.Errorf("with a certificate: %v\n%s", err, server.Log())
+	}
+}
+
+// proves has the client ask for proofs of the keys that it does not know yet.
+func (s hostKeyServer) proves(keys map[string]string) {
+	t := s.w.t
+	t.Helper()
+	wait := fmt.Sprintf("'until grep -q nistp521 %s; do sleep 0.01; done'", s.w.path("known"))
+	if _, err := s.ssh("UpdateHostKeys=yes", "timeout", "60", "sh", "-c", wait); err != nil {
+		t.Errorf("%v\n%s", err, s.Log())
+	}
+	for algorithm, line := range keys {
+		if !strings.Contains(s.w.run("cat", "known"), line) {
+			t.Errorf("the client does not know the key %s now", algorithm)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -35,7 +36,7 @@ func TestReplaceBlock(t *testing.T) {
 func TestWriteBlock(t *testing.T) {
 	dir := t.TempDir()
 	target, link := filepath.Join(dir, "dotfiles"), filepath.Join(dir, "config")
-	if err := os.WriteFile(target, []byte("before\n"), 0o640); err != nil {
+	if err := errors.Join(os.WriteFile(target, []byte("before\n"), 0o600), os.Chmod(target, 0o640)); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Symlink(target, link); err != nil {
