@@ -153,12 +153,6 @@ func parsePEMAnchor(body string) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n.root = n.subject == n.issuer && signedByItself(c)
+	n.root = n.subject == n.issuer && n.signedBy(n)
 	return n, nil
-}
-
-// signedByItself says whether a certificate's own key signed it. The hash does not
-// matter: the file is what makes a root trusted, not this signature.
-func signedByItself(c *x509.Certificate) bool {
-	return checkKey(c) == nil && c.CheckSignature(c.SignatureAlgorithm, c.RawTBSCertificate, c.Signature) == nil
 }
