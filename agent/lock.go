@@ -29,13 +29,22 @@ type lock struct {
 
 	mu       sync.Mutex
 	salt     []byte
-	hash     []byte // of the passphrase; nil: not locked
-	failures int    // wrong passphrases since it was locked
+	hash     []byte    // of the passphrase; nil: not locked
+	failures int       // wrong passphrases since it was locked
+	rested   time.Time // when the next may be tried
+
+	// turn is held by who tries a passphrase, in the order of coming, and trying
+	// are the processes that wait for it or have it.
+	turn   chan struct{}
+	trying map[int]bool
 }
+
+func newLock() lock { return lock{turn: make(chan struct{}, 1), trying: map[int]bool{}} }
 
 var (
 	errLocked    = hint.Wrap(fmt.Errorf("the agent does nothing until it is unlocked: %w", key.ErrLocked), "unlock it with: ssh-add -X, or: sealsmith agent unlock")
 	errNotLocked = fmt.Errorf("the agent is not locked: %w", key.ErrUsage)
+	errTrying    = &classError{"the process tries another passphrase", key.ErrBusy}
 	errUnlock    = fmt.Errorf("wrong passphrase: %w", key.ErrDenied)
 )
 
@@ -87,7 +96,7 @@ func (s *Server) Lock(passphrase []byte) error {
 		s.lock.mu.Unlock()
 		return errLocked
 	}
-	s.lock.salt, s.lock.hash, s.lock.failures = salt, hash, 0
+	s.lock.salt, s.lock.hash, s.lock.failures, s.lock.rested = salt, hash, 0, time.Time{}
 	s.lock.mu.Unlock()
 	// In this order: what begins from now on finds the lock, all else ends here.
 	s.uses.endAll(errLocked)
@@ -97,21 +106,56 @@ func (s *Server) Lock(passphrase []byte) error {
 }
 
 // Unlock is the inverse of [Server.Lock]. A wrong passphrase is [key.ErrDenied], and
-// each makes the next wrong one wait longer; only who guessed waits, or until ctx
-// ends. It fails with [key.ErrUsage] if the agent is not locked.
-func (s *Server) Unlock(ctx context.Context, passphrase []byte) error {
-	wait, err := s.lock.try(passphrase, func() { s.config.PINs.lock(false) })
-	if !errors.Is(err, errUnlock) {
-		return err
+// after each the next try waits longer, whoever makes it and wherever the last one has
+// gone. A process has one try at a time, the next is [key.ErrBusy]: who guesses on a
+// thousand connections does not keep the owner waiting for all of them. It fails with
+// [key.ErrUsage] if the agent is not locked.
+func (s *Server) Unlock(ctx context.Context, pid int, passphrase []byte) error {
+	leave := s.lock.enter(pid)
+	if leave == nil {
+		return errTrying
 	}
-	late := time.NewTimer(wait)
+	defer leave()
+	select {
+	case s.lock.turn <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-s.stopping:
+		return errStopping
+	}
+	defer func() { <-s.lock.turn }()
+	late := time.NewTimer(s.lock.rest())
 	defer late.Stop()
 	select {
 	case <-late.C:
 	case <-ctx.Done():
+		return context.Cause(ctx)
 	case <-s.stopping:
+		return errStopping
 	}
-	return err
+	return s.lock.try(passphrase, func() { s.config.PINs.lock(false) })
+}
+
+// enter notes that a process tries a passphrase; nil: it does already.
+func (l *lock) enter(pid int) (leave func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.trying[pid] {
+		return nil
+	}
+	l.trying[pid] = true
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		delete(l.trying, pid)
+	}
+}
+
+// rest is how long the next try has to wait.
+func (l *lock) rest() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return time.Until(l.rested)
 }
 
 // changeLock serves a request to lock or unlock.
@@ -124,7 +168,7 @@ func (c *sshConn) changeLock(ctx context.Context, f frame) error {
 	if f.kind == agentLock {
 		err = c.Lock(m.Passphrase)
 	} else {
-		action, err = "unlock", c.Unlock(ctx, m.Passphrase)
+		action, err = "unlock", c.Unlock(ctx, c.conn.peer.PID, m.Passphrase)
 	}
 	r := newRecord(action, SocketSSH, c.conn.peer)
 	if err != nil {
@@ -134,18 +178,17 @@ func (c *sshConn) changeLock(ctx context.Context, f frame) error {
 	return nil
 }
 
-// try unlocks, and then calls opened, if the passphrase is right. Else it says how long
-// to wait.
-func (l *lock) try(passphrase []byte, opened func()) (wait time.Duration, err error) {
+// try unlocks, and then calls opened, if the passphrase is right.
+func (l *lock) try(passphrase []byte, opened func()) error {
 	l.mu.Lock()
 	salt, want := l.salt, l.hash
 	l.mu.Unlock()
 	if want == nil {
-		return 0, errNotLocked
+		return errNotLocked
 	}
 	got, err := l.hashOf(passphrase, salt)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	l.turning.Lock()
 	defer l.turning.Unlock()
@@ -153,14 +196,15 @@ func (l *lock) try(passphrase []byte, opened func()) (wait time.Duration, err er
 	defer l.mu.Unlock()
 	switch {
 	case l.hash == nil:
-		return 0, errNotLocked
+		return errNotLocked
 	case subtle.ConstantTimeCompare(got, l.hash) == 1:
 		l.salt, l.hash = nil, nil
 		opened()
-		return 0, nil
+		return nil
 	}
 	l.failures++
-	return min(time.Duration(l.failures)*limits.UnlockDelay, limits.UnlockDelayMax), errUnlock
+	l.rested = time.Now().Add(min(time.Duration(l.failures)*limits.UnlockDelay, limits.UnlockDelayMax))
+	return errUnlock
 }
 
 // hashOf hashes a passphrase. Who can read the hash can read the software keys, so

@@ -168,7 +168,7 @@ func TestLockForgetsPINs(t *testing.T) {
 			t.Fatal(err)
 		}
 		sign(1) // as if it had begun before
-		if err := s.Unlock(t.Context(), []byte("p")); err != nil {
+		if err := s.Unlock(t.Context(), 1, []byte("p")); err != nil {
 			t.Fatal(err)
 		}
 		sign(1)
@@ -176,53 +176,70 @@ func TestLockForgetsPINs(t *testing.T) {
 	})
 }
 
-// TestUnlockDelay: each wrong passphrase makes its own client wait, longer each time,
-// and nobody else.
+// TestUnlockDelay: after each wrong passphrase the next try waits, longer each time,
+// whoever makes it and whether or not the last one waited for its answer.
 func TestUnlockDelay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pins := NewPINs(&person{})
 		defer pins.Close()
 		s := NewServer(Config{PINs: pins})
-		if err := s.Unlock(t.Context(), []byte("p")); !errors.Is(err, key.ErrUsage) {
+		unlock := func(ctx context.Context, pid int, passphrase string) (waited time.Duration, err error) {
+			begun := time.Now()
+			err = s.Unlock(ctx, pid, []byte(passphrase))
+			return time.Since(begun), err
+		}
+		if _, err := unlock(t.Context(), 1, "p"); !errors.Is(err, key.ErrUsage) {
 			t.Errorf("unlock when it is not locked: %v", err)
 		}
 		if err := s.Lock([]byte("p")); err != nil {
 			t.Fatal(err)
 		}
 		var waits []time.Duration
-		for i := range 6 {
-			if i == 3 {
-				s.lock.failures = 98
+		for i := range 7 {
+			if i == 4 {
+				s.lock.failures = 99
 			}
-			begun := time.Now()
-			if err := s.Unlock(t.Context(), []byte("q")); !errors.Is(err, key.ErrDenied) {
+			waited, err := unlock(t.Context(), i, "q")
+			if !errors.Is(err, key.ErrDenied) {
 				t.Fatal(err)
 			}
-			waits = append(waits, time.Since(begun))
+			waits = append(waits, waited.Round(100*time.Millisecond))
 		}
-		want := []time.Duration{100 * time.Millisecond, 200 * time.Millisecond, 300 * time.Millisecond}
-		if !slices.Equal(waits[:3], want) || waits[3] != 9900*time.Millisecond || waits[4] != 10*time.Second || waits[5] != 10*time.Second {
-			t.Errorf("waited %v", waits)
+		want := []time.Duration{0, 100 * time.Millisecond, 200 * time.Millisecond, 300 * time.Millisecond, 400 * time.Millisecond, 10 * time.Second, 10 * time.Second}
+		if !slices.Equal(waits, want) {
+			t.Errorf("waited %v, want %v", waits, want)
 		}
+		// One that goes away has not tried, and does not make the next one faster.
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if waited, err := unlock(ctx, 1, "q"); !errors.Is(err, context.DeadlineExceeded) || waited != time.Second {
+			t.Errorf("waited %v for nobody: %v", waited, err)
+		}
+		if s.lock.failures != 102 {
+			t.Errorf("%d tries failed, want 102", s.lock.failures)
+		}
+		// A process that guesses has one place in the queue.
 		guess := make(chan error, 1)
-		go func() { guess <- s.Unlock(t.Context(), []byte("q")) }()
+		go func() { _, err := unlock(t.Context(), 1, "q"); guess <- err }()
 		synctest.Wait()
-		begun := time.Now()
-		if err := s.Unlock(t.Context(), []byte("p")); err != nil || time.Since(begun) != 0 {
-			t.Errorf("the right one waited %v: %v", time.Since(begun), err)
+		if waited, err := unlock(t.Context(), 1, "q"); !errors.Is(err, key.ErrBusy) || waited != 0 {
+			t.Errorf("a second guess at the same time waited %v: %v", waited, err)
+		}
+		if waited, err := unlock(t.Context(), 2, "p"); err != nil || waited > 20*time.Second {
+			t.Errorf("the right one waited %v: %v", waited, err)
 		}
 		if err := <-guess; !errors.Is(err, key.ErrDenied) {
 			t.Errorf("a guess: %v", err)
 		}
-		// Counted anew, and a client that goes away is not waited for.
+		// Counted anew.
 		if err := s.Lock([]byte("p")); err != nil {
 			t.Fatal(err)
 		}
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		begun = time.Now()
-		if err := s.Unlock(ctx, []byte("q")); err == nil || time.Since(begun) != 0 {
-			t.Errorf("waited %v for nobody", time.Since(begun))
+		if waited, err := unlock(t.Context(), 1, "p"); err != nil || waited != 0 {
+			t.Errorf("waited %v: %v", waited, err)
+		}
+		if len(s.lock.trying) != 0 {
+			t.Errorf("still trying: %v", s.lock.trying)
 		}
 	})
 }
@@ -289,7 +306,7 @@ func TestLockThenUnlock(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	unlocked := make(chan error, 1)
-	both.Go(func() { unlocked <- s.Unlock(t.Context(), []byte("p")) })
+	both.Go(func() { unlocked <- s.Unlock(t.Context(), 1, []byte("p")) })
 	select {
 	case err := <-unlocked:
 		t.Errorf("unlocked in the middle of a lock: %v", err)

@@ -18,7 +18,8 @@ func (s *Server) lockAgent(w http.ResponseWriter, r *http.Request) (int, any, er
 }
 
 func (s *Server) unlockAgent(w http.ResponseWriter, r *http.Request) (int, any, error) {
-	return s.turnLock(w, r, "unlock", s.Unlock)
+	pid := connOf(r.Context()).peer.PID
+	return s.turnLock(w, r, "unlock", func(ctx context.Context, passphrase []byte) error { return s.Unlock(ctx, pid, passphrase) })
 }
 
 func (s *Server) turnLock(w http.ResponseWriter, r *http.Request, action string, turn func(ctx context.Context, passphrase []byte) error) (int, any, error) {

@@ -104,7 +104,7 @@ type Server struct {
 func NewServer(c Config) *Server {
 	s := &Server{
 		config: c, frames: newBudget(limits.AgentFrames), bodies: newBudget(limits.ControlBodies),
-		stopping: make(chan struct{}), upstreams: newUpstreams(c.Upstreams, c.Log),
+		stopping: make(chan struct{}), lock: newLock(), upstreams: newUpstreams(c.Upstreams, c.Log),
 		refusals: newRate(pace{limits.Refusals, limits.RefusalTime}, pace{}),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
