@@ -14,6 +14,7 @@ import (
 
 	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/internal/peercred"
+	"github.com/sealsmith/sealsmith/internal/sshwire"
 	"github.com/sealsmith/sealsmith/key"
 	"github.com/sealsmith/sealsmith/provenance"
 )
@@ -159,9 +160,14 @@ func (r Request) question(title string) Question {
 		about += ", imported"
 	}
 	q.add("Key", fmt.Sprintf("%s (%s)", r.Key.Ref, about))
-	q.add("Key id", r.Key.ID.Short())
 	if r.Key.Ref.Backend == softwareBackend {
+		// What ssh-add shows of it. Nothing else has its ID.
+		if blob, err := sshwire.Blob(r.Key.Public); err == nil {
+			q.add("Fingerprint", sshwire.Fingerprint(blob))
+		}
 		q.quote("Key comment", r.Key.Comment)
+	} else {
+		q.add("Key id", r.Key.ID.Short())
 	}
 	switch r.Form {
 	case FormUserAuth:

@@ -223,7 +223,8 @@ func TestAddAgain(t *testing.T) {
 	}
 	q := h.person.questions()
 	if len(q) != 1 || !strings.HasPrefix(q[0].Title, "Sign with the key software/") ||
-		!slices.Contains(q[0].Facts, Fact{"Key comment", "first", true}) {
+		!slices.Contains(q[0].Facts, Fact{"Key comment", "first", true}) ||
+		!slices.Contains(q[0].Facts, Fact{"Fingerprint", ssh.FingerprintSHA256(k.signer.PublicKey()), false}) {
 		t.Errorf("asked %+v", q)
 	}
 	if err := client.Add(sshagent.AddedKey{PrivateKey: k.private, Comment: "second"}); err != nil {
