@@ -60,7 +60,7 @@ func (r *record) end(err error) {
 	switch {
 	case err == nil:
 		r.Outcome = outcomeDone
-	case errors.Is(err, key.ErrNotAllowed) || errors.Is(err, key.ErrDenied) || errors.Is(err, key.ErrLocked):
+	case errors.Is(err, key.ErrNotAllowed) || errors.Is(err, key.ErrDenied) || errors.Is(err, key.ErrLocked) || errors.Is(err, errOtherAgent):
 		r.Outcome, r.Code = outcomeRefused, codeOf(err)
 	default:
 		r.Outcome, r.Code = outcomeFailed, codeOf(err)

@@ -19,9 +19,13 @@ const (
 	codePIN        = "wrong_pin"
 	codeLockout    = "locked_out"
 	codeUnreadable = "unreadable"
+	codeOtherAgent = "other_agent"
 	codeInternal   = "internal"
 	codeNoEndpoint = "no_endpoint"
 )
+
+// errOtherAgent is what another agent's refusal comes to: it has no word for why.
+var errOtherAgent = errors.New("it does not sign this, and its own log may say why")
 
 // codes are the classes of errors on the control socket, both ways.
 var codes = []struct {
@@ -104,6 +108,8 @@ func classOf(err error) (status int, code string) {
 		return http.StatusForbidden, codePIN
 	case errors.As(err, &lockout):
 		return http.StatusServiceUnavailable, codeLockout
+	case errors.Is(err, errOtherAgent): // never on this socket, but in the audit log
+		return http.StatusForbidden, codeOtherAgent
 	}
 	for _, c := range codes {
 		if errors.Is(err, c.err) {

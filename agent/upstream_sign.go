@@ -112,7 +112,7 @@ func (l *relay) sign(ctx context.Context, c *sshConn, m signRequest, format stri
 	}
 	defer answer.release()
 	if answer.kind == agentFailure {
-		return nil, fmt.Errorf("agent %s does not sign: %w", l.Path, key.ErrDenied)
+		return nil, fmt.Errorf("agent %s: %w", l.Path, errOtherAgent)
 	}
 	signature, err := parseSignature(answer, format)
 	if err != nil {

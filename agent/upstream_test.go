@@ -244,6 +244,12 @@ func TestUpstreamDevices(t *testing.T) {
 	if theirs, ours := first.lastRecord(), second.lastRecord(); theirs.Action != "sign" || theirs.Ref != "tpm/k" || !strings.HasPrefix(ours.Ref, "agent/") {
 		t.Errorf("audit: %+v there, %+v here", theirs, ours)
 	}
+	if _, err := client.Sign(sshKey(t, in), []byte("of no known kind")); err == nil {
+		t.Error("signed what nobody can name")
+	}
+	if theirs, ours := first.lastRecord(), second.lastRecord(); theirs.Code != "not_allowed" || ours.Code != "other_agent" || ours.Outcome != outcomeRefused {
+		t.Errorf("audit: %+v there, %+v here", theirs, ours)
+	}
 	first.stop()
 	sign()
 	if r := second.lastRecord(); r.Ref != "tpm/k" {
