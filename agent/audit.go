@@ -52,7 +52,7 @@ func (a *AuditLog) open() error {
 	}
 	info, err := f.Stat()
 	if err == nil && !(info.Mode().IsRegular() && int(info.Sys().(*syscall.Stat_t).Uid) == os.Getuid()) {
-		err = hint.Wrap(fmt.Errorf("%s is no regular file of our own", a.path), "move it away; a new one will be made")
+		err = hint.Wrap(fmt.Errorf("%s is no regular file of our own", a.path), moveAway)
 	}
 	if err != nil {
 		return errors.Join(err, f.Close())
@@ -78,12 +78,18 @@ func (a *AuditLog) Close() error {
 
 // write appends a record.
 func (a *AuditLog) write(r record) error {
+	return a.writeBefore(time.Now().Add(limits.AuditLock), r)
+}
+
+// writeBefore gives up if another process has the file's lock until then. Who waits for
+// those before them waits for that process at the same time.
+func (a *AuditLog) writeBefore(deadline time.Time, r record) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.mirror != nil {
 		r.Unmirrored = a.mirror.takeLost()
 	}
-	line, err := a.append(r)
+	line, err := a.append(deadline, r)
 	if err != nil {
 		if a.mirror != nil {
 			a.mirror.lost.Add(r.Unmirrored) // for the next one to tell
@@ -97,8 +103,8 @@ func (a *AuditLog) write(r record) error {
 }
 
 // append writes a line in one system call, so that lines never mix, and returns it.
-func (a *AuditLog) append(r record) ([]byte, error) {
-	if err := a.lock(); err != nil {
+func (a *AuditLog) append(deadline time.Time, r record) ([]byte, error) {
+	if err := a.lock(deadline); err != nil {
 		return nil, err
 	}
 	defer unlockFile(a.f)
@@ -125,8 +131,8 @@ func (a *AuditLog) append(r record) ([]byte, error) {
 
 // lock takes the file's lock and finds the end of the chain. If the file is full, or
 // no longer the one of that name, it goes on in a new one.
-func (a *AuditLog) lock() error {
-	for deadline := time.Now().Add(limits.AuditLock); ; {
+func (a *AuditLog) lock(deadline time.Time) error {
+	for {
 		if err := lockFile(a.f, syscall.LOCK_EX, deadline); err != nil {
 			return err
 		}
@@ -169,6 +175,10 @@ func (a *AuditLog) prepare() (again bool, err error) {
 		end, err := a.readEnd(size)
 		if err != nil {
 			return false, err
+		}
+		if size < a.size {
+			// Somebody cut off what we wrote. To go on from there would hide it.
+			end.seq, end.digest = a.end.seq, a.end.digest
 		}
 		a.end, a.size = end, size
 	}

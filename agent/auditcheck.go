@@ -195,8 +195,8 @@ func (c *checker) line(at AuditLine, line []byte) error {
 	case l.Seq == nil && c.found.Last == 0:
 		c.found.Unchained++
 		return nil
-	case l.Seq == nil || *l.Seq == 0:
-		return at.broken("the record has no number")
+	case l.Seq == nil || *l.Seq == 0 || *l.Seq > limits.AuditRecords:
+		return at.broken("the record has no number of ours")
 	case c.found.Last != 0 && *l.Seq != c.found.Last+1:
 		return at.broken("record %d follows record %d", *l.Seq, c.found.Last)
 	case before == "" && *l.Seq == 1 && l.Prev != noDigest:

@@ -24,6 +24,8 @@ type tail struct {
 // noDigest stands for a line that is not there.
 var noDigest = strings.Repeat("0", 2*sha256.Size)
 
+const moveAway = "move the file away; a new one will be made"
+
 // digestOf is what the next line has of this one, which comes without its end.
 func digestOf(line []byte) string {
 	sum := sha256.Sum256(line)
@@ -56,12 +58,14 @@ func readTail(f *os.File, size int64) (tail, error) {
 	t.torn = !whole
 	begin := bytes.LastIndexByte(rest, '\n') + 1
 	if begin == 0 && int64(len(window)) < size {
-		return tail{}, hint.Wrap(errors.New("the last line is longer than any of ours"), "move the file away; a new one will be made")
+		return tail{}, hint.Wrap(errors.New("the last line is longer than any of ours"), moveAway)
 	}
 	t.digest = digestOf(rest[begin:])
 	for {
 		if l, ok := linkOf(rest[begin:]); ok && l.Seq != nil {
-			t.seq = *l.Seq
+			if t.seq = *l.Seq; t.seq >= limits.AuditRecords {
+				return tail{}, hint.Wrap(fmt.Errorf("the last record has the number %d, which is none of ours", t.seq), moveAway)
+			}
 			return t, nil
 		}
 		if begin == 0 {

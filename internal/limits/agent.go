@@ -12,10 +12,10 @@ const (
 	AgentFreeFrame = 4 << 10
 	// AgentFrames is the memory for larger messages of all connections.
 	AgentFrames = 16 << 20
-	// AgentAhead is how many messages of a connection are read before the one in
-	// hand is answered: enough to see the end of a client that sends a few in one
-	// go, and no more memory than that.
-	AgentAhead = 8
+	// AgentBuffer is the memory for what comes on a connection: most requests to sign
+	// fit, and a thousand connections cost a megabyte. It is also how far is read
+	// ahead to see the end of a client.
+	AgentBuffer = 1 << 10
 	// AgentIdleConns is how many idle connections a client keeps: as many as
 	// sign at once; they are local and cheap.
 	AgentIdleConns = 64
@@ -90,6 +90,10 @@ const (
 	// AgentFrameTime is from the first byte of a message to its last, and
 	// for an answer to be taken.
 	AgentFrameTime = 10 * time.Second
+	// AgentWatch is how long a request may take before it is seen whether its client
+	// is still there: longer than a device with a few clients needs, so that only
+	// those who wait for people or in a long queue cost a second goroutine.
+	AgentWatch = 500 * time.Millisecond
 	// AgentDial is how long the agent may take to accept a connection, and to say
 	// what it is.
 	AgentDial = 5 * time.Second
@@ -172,6 +176,9 @@ const (
 	AuditFile = 16 << 20
 	// AuditFiles is how many full files are kept: months of one person's work.
 	AuditFiles = 4
+	// AuditRecords is the last number of a record: the names of files that were set
+	// aside have twelve digits, which last for 30 years at a thousand a second.
+	AuditRecords = 1e12 - 1
 	// AuditTail is how far back the last record is looked for, and the longest
 	// line: ten times the longest of ours.
 	AuditTail = 256 << 10
