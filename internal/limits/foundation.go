@@ -10,6 +10,13 @@ const (
 	// YAMLDepth is how deep a YAML document may nest; our deepest has five
 	// levels.
 	YAMLDepth = 32
+	// YAMLMarks bounds the lines and punctuation marks of a YAML document, and so
+	// the memory for its nodes, about 300 bytes each. 28,000 CA certificates take
+	// less; our catalogs have 5,000.
+	YAMLMarks = 500_000
+	// YAMLMistakes is how many mistakes of one document are reported: more than
+	// anybody reads before mending the first.
+	YAMLMistakes = 100
 	// SocketPath is the longest path of a unix socket, in bytes: what
 	// sockaddr_un holds on Linux, besides the zero byte.
 	SocketPath = 107

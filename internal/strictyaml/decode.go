@@ -8,17 +8,40 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Located is a value and the line where it stands, for errors about its
-// meaning.
+// Located is a value, the place where it stands, for errors about its meaning, and
+// the comments that belong to it, for [Encode].
 type Located[T any] struct {
-	Value T
-	Line  int // from 1; 0: not in the document
+	Value  T
+	Line   int // from 1; 0: not in the document
+	Column int // from 1, in characters
+	Comments
 }
 
-// setLine is how the decoder recognises a Located.
-func (l *Located[T]) setLine(line int) { l.Line = line }
+// Comments are the comments of a value, with their # signs. Those of a key belong
+// to its value.
+type Comments struct {
+	Above, Beside, Below string
+}
 
-type located interface{ setLine(line int) }
+// setPlace is how the decoder recognises a Located. The key is nil for an element
+// of a list.
+func (l *Located[T]) setPlace(k, n *yaml.Node) {
+	l.Line, l.Column = n.Line, n.Column
+	l.Comments = Comments{n.HeadComment, n.LineComment, n.FootComment}
+	if k != nil {
+		l.Above = joinComments(k.HeadComment, n.HeadComment)
+		l.Beside = joinComments(k.LineComment, n.LineComment)
+		l.Below = joinComments(n.FootComment, k.FootComment)
+	}
+}
+
+// comments is how the encoder recognises a Located.
+func (l *Located[T]) comments() Comments { return l.Comments }
+
+type located interface {
+	setPlace(k, n *yaml.Node)
+	comments() Comments
+}
 
 // Decode reads the one YAML document in data into the value that into points
 // to, which should be zero. A document without content leaves it as it is.
@@ -27,125 +50,143 @@ type located interface{ setLine(line int) }
 // keys, slices, pointers, strings, bools, integers, and [Located] of these. A
 // value of another kind is an error, but for text that stands for a struct: it is that
 // of the field with the tag `text:"true"`; so is a key that is not in the struct.
-// Errors are [*Error]s, except those for malformed YAML, which have their line
-// in the text. Decode panics if into is no pointer or points to other types.
+// Errors are [Errors] and name all mistakes that can be told apart; what is right is
+// filled in even then, and what is wrong is left as it was, but with its place if
+// it is a Located. Decode panics if into is no pointer or points to other types.
 //
 // The caller limits the size of data.
 func Decode(data []byte, into any) error {
-	root, err := parse(data)
+	r := &reader{bad: map[*yaml.Node]bool{}}
+	root, err := r.parse(data)
 	if err != nil || root == nil {
 		return err
 	}
-	return decode(root, reflect.ValueOf(into).Elem())
+	r.decode(nil, root, reflect.ValueOf(into).Elem())
+	return r.result()
 }
 
-func decode(n *yaml.Node, v reflect.Value) error {
+func (r *reader) decode(k, n *yaml.Node, v reflect.Value) {
 	if l, ok := v.Addr().Interface().(located); ok {
-		l.setLine(n.Line)
-		return decode(n, v.FieldByName("Value"))
+		l.setPlace(k, n)
+		v = v.FieldByName("Value")
+	}
+	if r.bad[n] {
+		return
 	}
 	switch v.Kind() {
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
-		return decode(n, v.Elem())
+		r.decode(k, n, v.Elem())
 	case reflect.Struct:
-		return decodeStruct(n, v)
+		r.decodeStruct(n, v)
 	case reflect.Map:
-		return decodeMap(n, v)
+		r.decodeMap(n, v)
 	case reflect.Slice:
-		return decodeList(n, v)
+		r.decodeList(n, v)
+	default:
+		r.decodeScalar(n, v)
+	}
+}
+
+func (r *reader) decodeScalar(n *yaml.Node, v reflect.Value) {
+	switch v.Kind() {
 	case reflect.String:
 		if n.Tag != "!!str" || n.Kind != yaml.ScalarNode {
-			return mismatch(n, "text")
+			r.mismatch(n, "text")
+			return
 		}
 		v.SetString(n.Value)
 	case reflect.Bool:
 		// Of YAML's many spellings, the one that nobody misreads.
 		if n.Tag != "!!bool" || n.Value != "true" && n.Value != "false" {
-			return mismatch(n, "true or false")
+			r.mismatch(n, "true or false")
+			return
 		}
 		v.SetBool(n.Value == "true")
 	case reflect.Int, reflect.Int64, reflect.Int32, reflect.Int16, reflect.Int8:
 		i, err := strconv.ParseInt(n.Value, 10, v.Type().Bits())
 		if n.Tag != "!!int" || err != nil || strconv.FormatInt(i, 10) != n.Value {
-			return mismatch(n, fmt.Sprintf("a whole decimal number of at most %d bits", v.Type().Bits()))
+			r.mismatch(n, fmt.Sprintf("a whole decimal number of at most %d bits", v.Type().Bits()))
+			return
 		}
 		v.SetInt(i)
 	default:
 		panic("strictyaml: cannot decode into " + v.Type().String())
 	}
-	return nil
 }
 
 // mismatch is a value of the wrong kind.
-func mismatch(n *yaml.Node, want string) error {
+func (r *reader) mismatch(n *yaml.Node, want string) {
 	switch {
 	case n.Kind == yaml.MappingNode:
-		return errorAt(n, "a map stands where there must be %s", want)
+		r.errorAt(n, "a map stands where there must be %s", want)
 	case n.Kind == yaml.SequenceNode:
-		return errorAt(n, "a list stands where there must be %s", want)
+		r.errorAt(n, "a list stands where there must be %s", want)
 	case want == "text":
-		return errorAt(n, "%.80q must be text: put quotes around it", n.Value)
+		r.errorAt(n, "%.80q must be text: put quotes around it", n.Value)
+	default:
+		r.errorAt(n, "%.80q must be %s", n.Value, want)
 	}
-	return errorAt(n, "%.80q must be %s", n.Value, want)
 }
 
-func decodeStruct(n *yaml.Node, v reflect.Value) error {
+func (r *reader) decodeStruct(n *yaml.Node, v reflect.Value) {
 	fields := map[string]int{}
 	for i := range v.NumField() {
 		if n.Kind == yaml.ScalarNode && v.Type().Field(i).Tag.Get("text") != "" {
-			return decode(n, v.Field(i))
+			r.decode(nil, n, v.Field(i))
+			return
 		}
 		if name := v.Type().Field(i).Tag.Get("yaml"); name != "" {
 			fields[name] = i
 		}
 	}
 	if n.Kind != yaml.MappingNode {
-		return mismatch(n, "a map")
+		r.mismatch(n, "a map")
+		return
 	}
 	for i := 0; i < len(n.Content); i += 2 {
 		k := n.Content[i]
+		if r.bad[k] {
+			continue
+		}
 		field, known := fields[k.Value]
 		if !known {
-			return unknownKey(k, fields)
+			r.unknownKey(k, fields)
+			continue
 		}
-		if err := decode(n.Content[i+1], v.Field(field)); err != nil {
-			return err
-		}
+		r.decode(k, n.Content[i+1], v.Field(field))
 	}
-	return nil
 }
 
-func decodeMap(n *yaml.Node, v reflect.Value) error {
+func (r *reader) decodeMap(n *yaml.Node, v reflect.Value) {
 	if n.Kind != yaml.MappingNode {
-		return mismatch(n, "a map")
+		r.mismatch(n, "a map")
+		return
 	}
 	v.Set(reflect.MakeMapWithSize(v.Type(), len(n.Content)/2))
 	for i := 0; i < len(n.Content); i += 2 {
-		element := reflect.New(v.Type().Elem()).Elem()
-		if err := decode(n.Content[i+1], element); err != nil {
-			return err
+		if r.bad[n.Content[i]] {
+			continue
 		}
+		element := reflect.New(v.Type().Elem()).Elem()
+		r.decode(n.Content[i], n.Content[i+1], element)
 		v.SetMapIndex(reflect.ValueOf(n.Content[i].Value).Convert(v.Type().Key()), element)
 	}
-	return nil
 }
 
-func decodeList(n *yaml.Node, v reflect.Value) error {
+func (r *reader) decodeList(n *yaml.Node, v reflect.Value) {
 	if n.Kind != yaml.SequenceNode {
-		return mismatch(n, "a list")
+		r.mismatch(n, "a list")
+		return
 	}
 	v.Set(reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content)))
 	for i, element := range n.Content {
-		if err := decode(element, v.Index(i)); err != nil {
-			return err
-		}
+		r.decode(nil, element, v.Index(i))
 	}
-	return nil
 }
 
 // unknownKey names the known key that the person most likely meant.
-func unknownKey(k *yaml.Node, fields map[string]int) error {
+func (r *reader) unknownKey(k *yaml.Node, fields map[string]int) {
 	nearest, least := "", 3
 	for name := range fields {
 		d := distance(k.Value, name)
@@ -154,9 +195,10 @@ func unknownKey(k *yaml.Node, fields map[string]int) error {
 		}
 	}
 	if nearest == "" {
-		return errorAt(k, "unknown key %.80q", k.Value)
+		r.errorAt(k, "unknown key %.80q", k.Value)
+		return
 	}
-	return errorAt(k, "unknown key %.80q; did you mean %q?", k.Value, nearest)
+	r.errorAt(k, "unknown key %.80q; did you mean %q?", k.Value, nearest)
 }
 
 // distance counts the bytes to insert, delete or replace to make b of a

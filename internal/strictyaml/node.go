@@ -2,9 +2,11 @@ package strictyaml
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -15,26 +17,64 @@ import (
 )
 
 // Error is a mistake in a document. Callers make their own for mistakes of
-// meaning, with the line of a [Located] value.
+// meaning, with the place of a [Located] value.
 type Error struct {
-	Line int // from 1
-	Err  error
+	Line   int // from 1
+	Column int // from 1, in characters; 0: not known
+	Err    error
 }
 
 // Error implements error.
 func (e *Error) Error() string { return fmt.Sprintf("line %d: %v", e.Line, e.Err) }
 
-// Unwrap returns the error without its line.
+// Unwrap returns the error without its place.
 func (e *Error) Unwrap() error { return e.Err }
 
-func errorAt(n *yaml.Node, format string, args ...any) error {
-	return &Error{n.Line, fmt.Errorf(format, args...)}
+// Errors are mistakes in the order of the document.
+type Errors []*Error
+
+// Error implements error: it tells of the first.
+func (e Errors) Error() string { return e[0].Error() }
+
+// Unwrap returns each of them.
+func (e Errors) Unwrap() []error {
+	all := make([]error, len(e))
+	for i, one := range e {
+		all[i] = one
+	}
+	return all
+}
+
+// reader collects the mistakes of one document.
+type reader struct {
+	errs Errors
+	bad  map[*yaml.Node]bool // already in errs; what stands below them, too
+}
+
+// errorAt notes a mistake.
+func (r *reader) errorAt(n *yaml.Node, format string, args ...any) {
+	r.bad[n] = true
+	if len(r.errs) < limits.YAMLMistakes {
+		r.errs = append(r.errs, &Error{n.Line, n.Column, fmt.Errorf(format, args...)})
+	}
+}
+
+// result is nil or the mistakes.
+func (r *reader) result() error {
+	if len(r.errs) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(r.errs, func(a, b *Error) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+	return r.errs
 }
 
 // parse returns the root of the only document in data, or nil if there is none.
-func parse(data []byte) (*yaml.Node, error) {
+// What stands in the way of any reading is an error; other mistakes are noted.
+func (r *reader) parse(data []byte) (*yaml.Node, error) {
 	if err := checkText(data); err != nil {
-		return nil, err
+		return nil, Errors{err}
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	var document, second yaml.Node
@@ -42,101 +82,159 @@ func parse(data []byte) (*yaml.Node, error) {
 	case errors.Is(err, io.EOF):
 		return nil, nil
 	case err != nil:
-		return nil, parseError(err)
+		return nil, Errors{parseError(data, err)}
 	}
 	switch err := decoder.Decode(&second); {
 	case err == nil:
-		return nil, errorAt(&second, "a second document begins here")
+		r.errorAt(&second, "a second document begins here")
 	case !errors.Is(err, io.EOF):
-		return nil, parseError(err)
+		return nil, Errors{parseError(data, err)}
 	}
 	root := document.Content[0]
-	return root, check(root, 1)
+	// The comments at the ends of the file belong to what is returned.
+	root.HeadComment = joinComments(document.HeadComment, root.HeadComment)
+	root.FootComment = joinComments(root.FootComment, document.FootComment)
+	r.check(root, 1)
+	return root, nil
 }
 
-// parseError takes the library's name off its errors, which have a line.
-func parseError(err error) error {
-	return errors.New(strings.TrimPrefix(err.Error(), "yaml: "))
+// parseError puts an error of the library where it is: the library names the line
+// where the innermost block began, or the line before, or none.
+func parseError(data []byte, err error) *Error {
+	message := func(err error) string {
+		text := strings.TrimPrefix(err.Error(), "yaml: ")
+		if place, rest, found := strings.Cut(text, ": "); found && strings.HasPrefix(place, "line ") {
+			return rest
+		}
+		return text
+	}
+	want := message(err)
+	lines := slices.Collect(bytes.Lines(data))
+	// The first lines with the same error: it is in the last of them.
+	least, most := 1, len(lines)
+	for least < most {
+		middle := (least + most) / 2
+		var n yaml.Node
+		decoder, err := yaml.NewDecoder(bytes.NewReader(bytes.Join(lines[:middle], nil))), error(nil)
+		for err == nil {
+			err = decoder.Decode(&n)
+		}
+		if message(err) == want {
+			most = middle
+		} else {
+			least = middle + 1
+		}
+	}
+	return &Error{Line: max(least, 1), Err: errors.New(want)}
 }
 
 // checkText refuses bytes that would make the document look unlike what it is:
-// other encodings, control characters, invisible and bidirectional ones. It
-// looks at comments too.
-func checkText(data []byte) error {
-	line := 1
-	for len(data) > 0 {
-		r, size := utf8.DecodeRune(data)
+// other encodings, control characters, invisible and bidirectional ones, and tabs
+// where they look like spaces that count. It looks at comments too. It also
+// refuses what would make more nodes than memory is meant for.
+func checkText(data []byte) *Error {
+	marks := 0
+	for _, mark := range []string{"\n", ",", "[", "{", "- ", "? ", ": "} {
+		marks += bytes.Count(data, []byte(mark))
+	}
+	if marks > limits.YAMLMarks {
+		return &Error{Line: 1, Err: fmt.Errorf("more than %d lines and punctuation marks", limits.YAMLMarks)}
+	}
+	line := 0
+	for text := range bytes.Lines(data) {
+		line++
+		if err := checkLine(text); err != nil {
+			err.Line = line
+			return err
+		}
+	}
+	return nil
+}
+
+func checkLine(text []byte) *Error {
+	indent := text[:len(text)-len(bytes.TrimLeft(text, " \t"))]
+	if tab := bytes.IndexByte(indent, '\t'); tab >= 0 && len(bytes.TrimSpace(text)) > 0 {
+		return &Error{Column: tab + 1, Err: errors.New("a tab in the indentation; use spaces")}
+	}
+	text = bytes.TrimSuffix(bytes.TrimSuffix(text, []byte("\n")), []byte("\r"))
+	for column := 1; len(text) > 0; column++ {
+		r, size := utf8.DecodeRune(text)
 		switch {
 		case r == utf8.RuneError && size == 1:
-			return &Error{line, errors.New("not UTF-8")}
-		case r == '\n':
-			line++
-		case r == '\r' && bytes.HasPrefix(data, []byte("\r\n")):
+			return &Error{Column: column, Err: errors.New("not UTF-8")}
 		case r != '\t' && !unicode.IsPrint(r):
-			return &Error{line, fmt.Errorf("unprintable character %U", r)}
+			return &Error{Column: column, Err: fmt.Errorf("unprintable character %U", r)}
 		}
-		data = data[size:]
+		text = text[size:]
 	}
 	return nil
 }
 
-// check walks a node and allows only the part of YAML that the package takes.
-func check(n *yaml.Node, depth int) error {
+// check walks a node and notes all that is not of the part of YAML that the
+// package takes.
+func (r *reader) check(n *yaml.Node, depth int) {
 	switch {
 	case depth > limits.YAMLDepth:
-		return errorAt(n, "nested deeper than %d levels", limits.YAMLDepth)
+		r.errorAt(n, "nested deeper than %d levels", limits.YAMLDepth)
+		return
 	case n.Anchor != "" || n.Kind == yaml.AliasNode:
-		return errorAt(n, "anchors and aliases are not allowed")
+		r.errorAt(n, "anchors and aliases are not allowed")
 	case n.Style&yaml.TaggedStyle != 0:
-		return errorAt(n, "tag %.40q is not allowed", n.Tag)
+		r.errorAt(n, "tag %.40q is not allowed", n.Tag)
 	case n.Kind == yaml.ScalarNode:
-		return checkScalar(n)
+		r.checkScalar(n)
 	case n.Kind == yaml.MappingNode:
-		if err := checkKeys(n); err != nil {
-			return err
-		}
+		r.checkKeys(n)
 	}
 	for _, child := range n.Content {
-		if err := check(child, depth+1); err != nil {
-			return err
-		}
+		r.check(child, depth+1)
 	}
-	return nil
 }
 
-func checkScalar(n *yaml.Node) error {
-	for _, r := range n.Value {
-		if !unicode.IsPrint(r) {
-			return errorAt(n, "text has the unprintable character %U", r)
+func (r *reader) checkScalar(n *yaml.Node) {
+	for _, char := range n.Value {
+		if !unicode.IsPrint(char) {
+			r.errorAt(n, "text has the unprintable character %U", char)
+			return
 		}
 	}
 	switch n.Tag {
 	case "!!str", "!!int", "!!bool":
-		return nil
 	case "!!null":
-		return errorAt(n, "no value; leave the key out instead")
+		r.errorAt(n, "no value; leave the key out instead")
+	default:
+		r.errorAt(n, "%.80q is neither text nor a whole number nor true or false; put quotes around text", n.Value)
 	}
-	return errorAt(n, "%.80q is neither text nor a whole number nor true or false; put quotes around text", n.Value)
 }
 
 // checkKeys allows only text as keys, each once. A key that looks like a number
 // counts as text.
-func checkKeys(n *yaml.Node) error {
+func (r *reader) checkKeys(n *yaml.Node) {
 	first := map[string]int{}
 	for i := 0; i < len(n.Content); i += 2 {
 		k := n.Content[i]
 		switch {
+		case k.Kind == yaml.AliasNode: // said by check
+			continue
 		case k.Kind != yaml.ScalarNode:
-			return errorAt(k, "a key must be text")
+			r.errorAt(k, "a key must be text")
+			continue
 		case k.Tag == "!!merge":
-			return errorAt(k, "merge keys are not allowed")
+			r.errorAt(k, "merge keys are not allowed")
+			k.Tag = "!!str"
+			continue
 		case k.Tag == "!!float" || k.Tag == "!!timestamp":
 			k.Tag = "!!str"
 		}
 		if line, seen := first[k.Value]; seen {
-			return errorAt(k, "key %.80q is already in line %d", k.Value, line)
+			r.errorAt(k, "key %.80q is already in line %d", k.Value, line)
+			continue
 		}
 		first[k.Value] = k.Line
 	}
-	return nil
+}
+
+// joinComments puts one block of comments above another.
+func joinComments(a, b string) string {
+	return strings.Trim(a+"\n"+b, "\n")
 }

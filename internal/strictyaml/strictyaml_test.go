@@ -1,12 +1,16 @@
 package strictyaml
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/sealsmith/sealsmith/internal/limits"
 )
 
 type document struct {
@@ -111,8 +115,16 @@ func TestDecodeRefuses(t *testing.T) {
 		{"control character", "name: a\x1b[0m\n", "line 1: unprintable character U+001B"},
 		{"bare carriage return", "name: a\rcount: 1\n", "line 1: unprintable character U+000D"},
 		{"unicode line end", "name: a\u2028count: 1\n", "line 1: unprintable character U+2028"},
-		{"too deep", "keys: {a: {deep: " + strings.Repeat("[", 40) + strings.Repeat("]", 40) + "}}", "line 1: nested deeper than 32 levels"},
-		{"malformed", "name: [a\n", "line"},
+		{"malformed", "name: [a\n", "line 1: did not find expected ',' or ']'"},
+		{"malformed in the middle", "name: a\ncount: 1\nkeys:\n  a:\n    namespaces: []\n   b: {}\nsmall: 1\n", "line 6: did not find expected key"},
+		{"colon in the first line", "name: a: b\n", "line 1: mapping values are not allowed"},
+		{"quote without end", "name: a\ntags:\n- \"b\ncount: 1\n", "line 3: found unexpected end of stream"},
+		{"tab", "keys:\n\ta: {}\n", "line 2: a tab in the indentation; use spaces"},
+		{"tab after spaces", "keys:\n  \ta: {}\n", "line 2: a tab"},
+		{"alias as a key", "keys:\n  &x a: {}\n  *x : {}\n", "line 2: anchors"},
+		{"very deep", strings.Repeat("[", 200_000), "line 1: exceeded max depth"},
+		{"very deep map", strings.Repeat("{a: ", 100_000), "line 1: exceeded max depth"},
+		{"many nodes", "tags: [" + strings.Repeat("a,", 1_000_000), "line 1: more than 500000 lines and punctuation marks"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var into document
@@ -121,6 +133,66 @@ func TestDecodeRefuses(t *testing.T) {
 				t.Errorf("got %v; want %q", err, c.want)
 			}
 		})
+	}
+}
+
+// TestErrors: all mistakes are told, each once, with its place.
+func TestErrors(t *testing.T) {
+	const text = `nane: a
+name: "b\u202e"
+count: &x "5"
+tags: [1, a, *x]
+keys:
+    a: {deep: [[x, 1]]}
+    b: !t {namespaces: [5]}
+    <<: {}
+    a: {}
+name: c
+---
+second: 1
+`
+	want := []string{
+		`1:1 unknown key "nane"; did you mean "name"?`,
+		`2:7 text has the unprintable character U+202E`,
+		`3:8 anchors and aliases are not allowed`,
+		`4:8 "1" must be text: put quotes around it`,
+		`4:14 anchors and aliases are not allowed`,
+		`6:17 "x" must be a whole decimal number of at most 64 bits`,
+		`7:8 tag "!t" is not allowed`,
+		`8:5 merge keys are not allowed`,
+		`9:5 key "a" is already in line 6`,
+		`10:1 key "name" is already in line 2`,
+		`11:1 a second document begins here`,
+	}
+	var into document
+	err := Decode([]byte(text), &into)
+	all, ok := errors.AsType[Errors](err)
+	if !ok {
+		t.Fatalf("%T: %v", err, err)
+	}
+	var got []string
+	for _, e := range all {
+		got = append(got, fmt.Sprintf("%d:%d %v", e.Line, e.Column, e.Err))
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if err.Error() != "line 1: "+all[0].Err.Error() || !errors.Is(err, all[3]) {
+		t.Errorf("as one error: %v", err)
+	}
+	if into.Tags[1] != "a" || into.Keys["a"].Deep[0][1] != 1 {
+		t.Errorf("what is right is not filled in: %+v", into)
+	}
+	if err := Decode([]byte(strings.Repeat("- a\n", 1000)), &struct{ A []int }{}); len(err.(Errors)) != 1 {
+		t.Error(err)
+	}
+	deep := "keys: {a: {deep: " + strings.Repeat("[", 40) + strings.Repeat("]", 40) + "}}"
+	if err := Decode([]byte(deep), &into); !strings.Contains(errors.Join(err.(Errors).Unwrap()...).Error(), "line 1: nested deeper than 32 levels") {
+		t.Error(err)
+	}
+	var list []int
+	if err := Decode([]byte(strings.Repeat("- a\n", 1000)), &list); len(err.(Errors)) != limits.YAMLMistakes {
+		t.Error("no bound for mistakes")
 	}
 }
 
@@ -134,7 +206,7 @@ func TestLocated(t *testing.T) {
 	if err := Decode([]byte(text), &got); err != nil {
 		t.Fatal(err)
 	}
-	want := []Located[string]{{"a", 2}, {"b", 4}}
+	want := []Located[string]{{Value: "a", Line: 2, Column: 5}, {Value: "b", Line: 4, Column: 5}}
 	if diff := cmp.Diff(want, got.Names); diff != "" {
 		t.Error(diff)
 	}

@@ -18,7 +18,7 @@ func TestText(t *testing.T) {
 	if err := Decode([]byte("list:\n  - a\n  - {path: b, keys: [c]}\n"), &got); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]Located[entry]{{entry{"a", nil}, 2}, {entry{"b", []string{"c"}}, 3}}, got.List); diff != "" {
+	if diff := cmp.Diff([]Located[entry]{{Value: entry{"a", nil}, Line: 2, Column: 5}, {Value: entry{"b", []string{"c"}}, Line: 3, Column: 5}}, got.List); diff != "" {
 		t.Error(diff)
 	}
 	var plain struct {
