@@ -9,7 +9,9 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -29,6 +31,11 @@ func (j *job) newClient() *http.Client {
 			ForceAttemptHTTP2:      true,
 			MaxIdleConnsPerHost:    limits.BundleWorkersPerHost,
 			MaxResponseHeaderBytes: limits.BundleHeader,
+			HTTP2: &http.HTTP2Config{
+				// What a site may send before we read it.
+				MaxReceiveBufferPerStream:     limits.BundleCertificate,
+				MaxReceiveBufferPerConnection: limits.BundleCertificate * limits.BundleWorkersPerHost,
+			},
 		},
 	}
 }
@@ -42,6 +49,7 @@ func (e *redirectError) Error() string { return e.reason }
 // to a stranger, or into the network we stand in.
 func (j *job) checkRedirect(r *http.Request, via []*http.Request) error {
 	target := quote(r.URL.Redacted())
+	j.hosts[via[len(via)-1].URL.Host].answered()
 	switch {
 	case r.URL.Scheme != "https":
 		return &redirectError{fmt.Sprintf("redirects to %s, which is not https", target)}
@@ -60,9 +68,9 @@ var errTimeout = errors.New("no answer in time")
 
 // get makes one request. Errors that another try cannot mend are
 // [backoff.PermanentError]s.
-func (j *job) get(ctx context.Context, address string) (body []byte, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, limits.BundleAttempt,
-		fmt.Errorf("%w: not done after %v", errTimeout, limits.BundleAttempt))
+func (j *job) get(ctx context.Context, address string, h *host) (body []byte, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, j.pace.attempt,
+		fmt.Errorf("%w: not done after %v", errTimeout, j.pace.attempt))
 	defer cancel()
 	ctx, cancelCause := context.WithCancelCause(ctx)
 	defer cancelCause(nil)
@@ -88,6 +96,7 @@ func (j *job) get(ctx context.Context, address string) (body []byte, err error) 
 		return nil, judge(err)
 	}
 	defer answer.Body.Close()
+	h.answered()
 	if err := j.checkStatus(answer); err != nil {
 		return nil, err
 	}
@@ -124,6 +133,16 @@ func (r progressReader) Read(b []byte) (int, error) {
 	return n, err
 }
 
+// nobodyError says that there is no server of that name, or not the right one: other
+// requests to it would fail, too.
+type nobodyError struct {
+	error
+	noWay bool // it could not even be looked up or reached
+}
+
+// Unwrap gives errors.Is and hint.Of what happened.
+func (e *nobodyError) Unwrap() error { return e.error }
+
 // judge decides whether an error of the client is worth another try. What the
 // server did (a reset, a cut connection) is; that there is no server, or the
 // wrong one, is not.
@@ -134,19 +153,17 @@ func judge(err error) error {
 	if _, ok := errors.AsType[*redirectError](err); ok {
 		return backoff.Permanent(err)
 	}
-	if _, ok := errors.AsType[*net.DNSError](err); ok {
-		return backoff.Permanent(hint.Wrap(err, "with a certificate store, --store DIR --offline needs no network"))
+	if _, ok := errors.AsType[*net.DNSError](err); ok || errors.Is(err, syscall.ENETUNREACH) {
+		err = hint.Wrap(err, "what is in a certificate store needs no network: sealsmith bundle build --store DIR --offline")
+		return backoff.Permanent(&nobodyError{err, true})
 	}
-	if op, ok := errors.AsType[*net.OpError](err); ok && (op.Op == "dial" || op.Op == "remote error") {
-		return backoff.Permanent(err)
+	op, isOp := errors.AsType[*net.OpError](err)
+	_, isCert := errors.AsType[*tls.CertificateVerificationError](err)
+	_, isPlain := errors.AsType[tls.RecordHeaderError](err)
+	if isOp && slices.Contains([]string{"dial", "proxyconnect", "remote error"}, op.Op) || isCert || isPlain {
+		return backoff.Permanent(&nobodyError{err, false})
 	}
-	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return backoff.Permanent(err)
-	}
-	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
-		return backoff.Permanent(err)
-	}
-	return err
+	return fmt.Errorf("no answer: %w", err)
 }
 
 // checkStatus lets only 200 pass and tells when trying again makes sense.

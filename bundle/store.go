@@ -77,6 +77,32 @@ func (s *Store) Add(der []byte) error {
 	return nil
 }
 
+// unpinned is the folder below a store for what URLs served in place of the
+// certificates that a catalog means: to be looked at, never to build from.
+const unpinned = "unpinned"
+
+// addUnpinned keeps such a certificate. There is room for a few only: a site could
+// serve another one each day.
+func (s *Store) addUnpinned(der []byte) error {
+	if err := s.root.Mkdir(unpinned, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("certificate store: %w", err)
+	}
+	dir := filepath.Join(s.dir, unpinned)
+	other, err := OpenStore(dir)
+	if err != nil {
+		return err
+	}
+	defer other.Close()
+	kept, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("certificate store: %w", err)
+	}
+	if len(kept) >= limits.BundleUnpinned {
+		return hint.Wrap(fmt.Errorf("%s holds %d files", dir, len(kept)), "look at them, then remove "+dir)
+	}
+	return other.Add(der)
+}
+
 // find returns the bytes of an entry, or nil if the store has none. Bytes can
 // be found only by a pinned SHA-256.
 func (s *Store) find(e Entry) ([]byte, error) {

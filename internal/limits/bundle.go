@@ -15,6 +15,12 @@ const (
 	BundleFile = 16 << 20
 	// BundleSums: a line has about 100 bytes and a release a few files.
 	BundleSums = 64 << 10
+	// BundleUnpinned: years of what vendors re-issue in place, and little of what a
+	// site that serves another certificate each time could fill.
+	BundleUnpinned = 1000
+	// BundleProblems is how many lines of a file are said to be wrong: one mistake
+	// may touch all of them.
+	BundleProblems = 10
 	// BundleText bounds a name or URL; the longest in use has 98 bytes.
 	BundleText = 500
 )
