@@ -51,6 +51,8 @@ var doors = map[string][]string{
 	"github.com/klauspost/compress":                     {"oci"},
 	"github.com/cenkalti/backoff/v5":                    {"bundle", "oci"},
 	"github.com/schollz/progressbar/v3":                 {"internal/cli"},
+	"github.com/smallstep/pkcs7":                        {"bundle"},
+	"software.sslmate.com/src/go-pkcs12":                {"bundle"},
 	"github.com/coreos/go-systemd/v22":                  {"internal/daemon"},
 	"github.com/landlock-lsm/go-landlock":               {"internal/sandbox"},
 	"golang.org/x/term":                                 {"internal/prompt", "internal/cli"},
