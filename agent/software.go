@@ -141,7 +141,8 @@ func (k *softwareKey) expired(now time.Time) bool {
 
 // softwareKeys are the keys that clients added. It is safe for concurrent use.
 type softwareKeys struct {
-	gone func(*softwareKey) // is told of each key that is removed
+	gone   func(*softwareKey) // is told of each key that is removed
+	adding sync.Mutex         // is held while a key is added; it comes before mu
 
 	mu     sync.Mutex
 	keys   []*softwareKey // in the order of adding
@@ -153,30 +154,28 @@ var errCrammed = errors.New("the agent holds too many software keys")
 
 // add keeps a key, in the place of one with the same blob, which judge may refuse to
 // have replaced; it gets nil if there is none. A key that is not kept is the
-// caller's to wipe. Nobody sees the key before judge has agreed.
+// caller's to wipe. Nobody sees the key before judge has agreed, which may take long:
+// meanwhile other keys can be listed, used and removed.
 func (s *softwareKeys) add(k *softwareKey, judge func(old *softwareKey) error) error {
+	s.adding.Lock()
+	defer s.adding.Unlock()
+	old, err := s.placeFor(k)
+	if err != nil {
+		return err
+	}
+	if err := judge(old); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return errStopping
 	}
-	i := s.index(k.blob)
-	var old *softwareKey
-	size, count := s.size+k.size, len(s.keys)+1
-	if i >= 0 {
-		old = s.keys[i]
-		size, count = size-old.size, count-1
-	}
-	if count > limits.SoftwareKeys || size > limits.SoftwareSize {
-		return errCrammed
-	}
-	if err := judge(old); err != nil {
-		return err
-	}
-	s.size = size
-	if old != nil {
+	s.size += k.size
+	if i := s.index(k.blob); i >= 0 {
+		s.size -= s.keys[i].size
+		s.end(s.keys[i])
 		s.keys[i] = k
-		s.end(old)
 	} else {
 		s.keys = append(s.keys, k)
 	}
@@ -185,6 +184,25 @@ func (s *softwareKeys) add(k *softwareKey, judge func(old *softwareKey) error) e
 		k.timer = time.AfterFunc(life, func() { s.remove(func(one *softwareKey) bool { return one == k }) })
 	}
 	return nil
+}
+
+// placeFor says whether there is room for a key, and which one it will replace. The
+// others can only become fewer until it is added.
+func (s *softwareKeys) placeFor(k *softwareKey) (old *softwareKey, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, errStopping
+	}
+	size, count := s.size+k.size, len(s.keys)+1
+	if i := s.index(k.blob); i >= 0 {
+		old = s.keys[i]
+		size, count = size-old.size, count-1
+	}
+	if count > limits.SoftwareKeys || size > limits.SoftwareSize {
+		return nil, errCrammed
+	}
+	return old, nil
 }
 
 // index finds a blob; -1: there is none. The mutex is held.

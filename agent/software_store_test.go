@@ -72,6 +72,48 @@ func TestSoftwareLifetime(t *testing.T) {
 	})
 }
 
+// TestSoftwareKeysWhileOneIsAdded: a record that waits for the audit log holds nobody
+// up but who adds keys.
+func TestSoftwareKeysWhileOneIsAdded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := softwareKeys{gone: func(*softwareKey) {}}
+		defer s.close()
+		there, replaced, added := heldKey(t, 0), heldKey(t, 0), heldKey(t, 0)
+		for _, k := range []*softwareKey{there, replaced} {
+			if err := s.add(k, agree); err != nil {
+				t.Fatal(err)
+			}
+		}
+		again := *added
+		again.blob = replaced.blob
+		recorded := make(chan struct{})
+		result := make(chan error, 1)
+		go func() { result <- s.add(&again, func(*softwareKey) error { <-recorded; return nil }) }()
+		synctest.Wait()
+		listed := make(chan int, 1)
+		go func() { listed <- len(s.list()) }()
+		synctest.Wait()
+		select {
+		case n := <-listed:
+			if n != 2 {
+				t.Errorf("%d keys are listed", n)
+			}
+		default:
+			t.Error("a list waits for the record")
+		}
+		// The one that is to be replaced goes meanwhile.
+		go s.remove(func(k *softwareKey) bool { return k == replaced })
+		synctest.Wait()
+		close(recorded)
+		if err := <-result; err != nil || len(s.list()) != 2 || s.find(replaced.blob) != &again {
+			t.Errorf("%d keys, %v", len(s.list()), err)
+		}
+		if s.size != there.size+again.size {
+			t.Errorf("size %d", s.size)
+		}
+	})
+}
+
 func TestSoftwareKeysAreBounded(t *testing.T) {
 	s := softwareKeys{gone: func(*softwareKey) {}}
 	defer s.close()
