@@ -31,15 +31,29 @@ func (h Header) check() error {
 	if _, err := ParseFormat(string(h.Format)); err != nil {
 		return err
 	}
-	// Parsed and printed again: the library reads more than one spelling.
-	if day, err := time.Parse(time.DateOnly, h.Date); err != nil || day.Format(time.DateOnly) != h.Date {
-		return fmt.Errorf("date %s is not YYYY-MM-DD", quote(h.Date))
+	if err := checkDate(h.Date); err != nil {
+		return err
 	}
+	if h.Commit == "" && h.Format != TPMTB {
+		return nil
+	}
+	return checkCommit(h.Format, h.Commit)
+}
+
+// checkDate parses and prints again: the library reads more than one spelling.
+func checkDate(date string) error {
+	if day, err := time.Parse(time.DateOnly, date); err != nil || day.Format(time.DateOnly) != date {
+		return fmt.Errorf("date %s is not YYYY-MM-DD", quote(date))
+	}
+	return nil
+}
+
+func checkCommit(f Format, commit string) error {
 	switch {
-	case h.Format == TPMTB && len(h.Commit) != 40:
-		return fmt.Errorf("commit %s: the tpmtb format wants 40 lower-case hexadecimal digits", quote(h.Commit))
-	case h.Commit != "" && !commitPattern.MatchString(h.Commit):
-		return fmt.Errorf("commit %s is not 40 or 64 lower-case hexadecimal digits", quote(h.Commit))
+	case f == TPMTB && len(commit) != 40:
+		return fmt.Errorf("commit %s: the tpmtb format wants 40 lower-case hexadecimal digits", quote(commit))
+	case !commitPattern.MatchString(commit):
+		return fmt.Errorf("commit %s is not 40 or 64 lower-case hexadecimal digits", quote(commit))
 	}
 	return nil
 }
@@ -49,6 +63,7 @@ func (h Header) check() error {
 type Bundle struct {
 	header Header
 	certs  []Certificate // in the order of the file
+	lines  []int         // where the PEM of each certificate begins, if it was read
 	data   []byte
 }
 
@@ -59,41 +74,69 @@ type Bundle struct {
 // could break out of its line, and certificates against which [Vet], at the
 // bundle's date, has an error. The warnings are returned.
 func Build(certs []Certificate, h Header) (*Bundle, []Finding, error) {
-	if err := h.check(); err != nil {
-		return nil, nil, err
-	}
-	if len(certs) == 0 {
-		return nil, nil, errors.New("a bundle needs at least one certificate")
-	}
-	for _, c := range certs {
-		if c.X509 == nil {
-			return nil, nil, fmt.Errorf("%s %s is without its certificate", quote(c.Vendor), quote(c.Name))
-		}
-		if _, known := VendorName(c.Vendor); !known {
-			return nil, nil, fmt.Errorf("vendor id %s is not in the TCG registry", quote(c.Vendor))
-		}
-		if err := checkText(c.Name); err != nil {
-			return nil, nil, fmt.Errorf("name %s: %w", quote(c.Name), err)
-		}
-	}
-	records, err := newRecords(certs)
+	b, err := assemble(certs, h)
 	if err != nil {
 		return nil, nil, err
-	}
-	slices.SortFunc(records, orders[h.Format])
-	b := &Bundle{header: h, certs: make([]Certificate, len(records))}
-	for i, r := range records {
-		b.certs[i] = r.Certificate
 	}
 	findings, err := b.vet()
 	if err != nil {
 		return nil, nil, err
 	}
+	return b, findings, nil
+}
+
+// assemble makes the file; what the certificates are worth is not its business.
+func assemble(certs []Certificate, h Header) (*Bundle, error) {
+	if err := h.check(); err != nil {
+		return nil, err
+	}
+	if len(certs) == 0 {
+		return nil, errors.New("a bundle needs at least one certificate")
+	}
+	for _, c := range certs {
+		if err := c.check(); err != nil {
+			return nil, err
+		}
+	}
+	records, err := newRecords(certs)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(records, orders[h.Format])
+	b := &Bundle{header: h, certs: make([]Certificate, len(records))}
+	for i, r := range records {
+		b.certs[i] = r.Certificate
+	}
 	b.data = encode(h, records)
 	if len(b.data) > limits.BundleFile {
-		return nil, nil, fmt.Errorf("the bundle has more than %d bytes", limits.BundleFile)
+		return nil, fmt.Errorf("the bundle has more than %d bytes", limits.BundleFile)
 	}
-	return b, findings, nil
+	return b, nil
+}
+
+// check says what a bundle cannot write of a certificate.
+func (c Certificate) check() error {
+	if c.X509 == nil {
+		return fmt.Errorf("%s %s is without its certificate", quote(c.Vendor), quote(c.Name))
+	}
+	if err := checkVendor(c.Vendor); err != nil {
+		return err
+	}
+	return checkName(c.Name)
+}
+
+func checkVendor(id string) error {
+	if _, known := VendorName(id); !known {
+		return fmt.Errorf("vendor id %s is not in the TCG registry", quote(id))
+	}
+	return nil
+}
+
+func checkName(name string) error {
+	if err := checkText(name); err != nil {
+		return fmt.Errorf("name %s: %w", quote(name), err)
+	}
+	return nil
 }
 
 // vet returns the warnings, or an error that lists the errors.
@@ -102,7 +145,7 @@ func (b *Bundle) vet() ([]Finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	findings := Vet(b.certs, day)
+	findings := vet(b.members(), day, nil)
 	return findings, findingsError(findings)
 }
 

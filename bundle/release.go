@@ -139,7 +139,7 @@ func (o Options) vetPins(entries []Entry) []Finding {
 	var all []Finding
 	for _, e := range entries {
 		if e.SHA1Only() {
-			all = append(all, Finding{"sha1-pin", severity, e.Vendor, e.Name, "is pinned by SHA-1 only" + advice})
+			all = append(all, Finding{Rule: "sha1-pin", Severity: severity, Vendor: e.Vendor, Name: e.Name, Text: "is pinned by SHA-1 only" + advice})
 		}
 	}
 	return all

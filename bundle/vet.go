@@ -1,11 +1,7 @@
 package bundle
 
 import (
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/rsa"
 	"crypto/sha256"
-	"crypto/x509"
 	"fmt"
 	"time"
 )
@@ -16,16 +12,19 @@ type Severity string
 // The severities.
 const (
 	Error   Severity = "error"   // no bundle is built
-	Warning Severity = "warning" // the person should know
+	Warning Severity = "warning" // some verifier refuses, or is misled
+	Info    Severity = "info"    // good to know; nothing is wrong
 )
 
 // Finding is something that a rule has against a certificate.
 type Finding struct {
-	Rule     string // stable id of the rule
+	Rule     string // stable id of the rule; see [Rules]
 	Severity Severity
 	Vendor   string
 	Name     string
 	Text     string // what is wrong, in one line
+	Kind     Kind   // of the bundle; "" if the certificate was judged by itself
+	SHA256   string // of the certificate, in lower-case hexadecimal; "" for an entry of a catalog
 }
 
 // String is the finding in one line.
@@ -33,101 +32,108 @@ func (f Finding) String() string {
 	return fmt.Sprintf("%s: %s %q: %s [%s]", f.Severity, f.Vendor, f.Name, f.Text, f.Rule)
 }
 
-// rules judge one certificate each; an empty text is no finding.
-var rules = []struct {
-	id    string
-	judge func(c *x509.Certificate, at time.Time) (Severity, string)
-}{
-	{"not-a-ca", vetCA},
-	{"weak-key", vetKey},
-	{"weak-signature", vetSignature},
-	{"validity", vetValidity},
-	{"unprintable", vetNames},
+// Rule is one of the rules for certificates.
+type Rule struct {
+	ID    string // stable
+	About string // what it wants, in one line
 }
 
-// Vet judges the certificates of one bundle at a time: in their order, and the
-// rules in a fixed order, so that the same input gives the same findings.
-func Vet(certs []Certificate, at time.Time) []Finding {
-	var all []Finding
-	first := map[[sha256.Size]byte]Certificate{}
-	for _, c := range certs {
-		add := func(rule string, s Severity, text string) {
-			if text != "" {
-				all = append(all, Finding{rule, s, c.Vendor, c.Name, text})
-			}
-		}
-		for _, rule := range rules {
-			severity, text := rule.judge(c.X509, at)
-			add(rule.id, severity, text)
-		}
-		digest := sha256.Sum256(c.X509.Raw)
-		if other, seen := first[digest]; seen {
-			add("duplicate", Error, fmt.Sprintf("is the same certificate as %s %q", other.Vendor, other.Name))
-		} else {
-			first[digest] = c
-		}
+// Rules are all rules for certificates, in the order of their findings.
+func Rules() []Rule {
+	var all []Rule
+	for _, r := range rules {
+		all = append(all, r.Rule)
+	}
+	all = append(all, duplicate)
+	for _, r := range setRules {
+		all = append(all, r.Rule)
 	}
 	return all
 }
 
-// vetCA wants basicConstraints with the CA bit (RFC 5280, 4.2.1.9).
-func vetCA(c *x509.Certificate, _ time.Time) (Severity, string) {
-	if !c.BasicConstraintsValid || !c.IsCA {
-		return Error, "is not a CA certificate"
+// Vet judges the certificates of one bundle at a time, each by itself: in their
+// order, and the rules in a fixed order, so that the same input gives the same
+// findings. It also finds a certificate that is there twice.
+func Vet(certs []Certificate, at time.Time) []Finding {
+	all := make([]member, len(certs))
+	for i, c := range certs {
+		all[i] = newMember(c, "")
 	}
-	return "", ""
+	return vet(all, at, nil)
 }
 
-// vetKey wants at least 112 bits of security (NIST SP 800-57, part 1, table 2).
-func vetKey(c *x509.Certificate, _ time.Time) (Severity, string) {
-	switch k := c.PublicKey.(type) {
-	case *rsa.PublicKey:
-		if bits := k.N.BitLen(); bits < 2048 {
-			return Error, fmt.Sprintf("RSA key of %d bits", bits)
+// VetOptions say how to judge bundles.
+type VetOptions struct {
+	At time.Time
+	// Soon is how long before a certificate expires there is a finding; 0 is
+	// never.
+	Soon time.Duration
+}
+
+// VetBundles judges the certificates of bundles as [Vet] does, and as a set: which
+// issued which, and what they share. Give a release's roots and intermediates
+// together; what only both can show is not looked for in one alone. The findings
+// are in the order of the bundles and their certificates. The error is that of
+// [NewGraph].
+func VetBundles(o VetOptions, bundles ...*Bundle) ([]Finding, error) {
+	var members []member
+	var certs []Certificate
+	for _, b := range bundles {
+		members = append(members, b.members()...)
+		certs = append(certs, b.certs...)
+	}
+	graph, err := NewGraph(certs)
+	if err != nil {
+		return nil, err
+	}
+	return vet(members, o.At, newSet(o, members, graph)), nil
+}
+
+// member is a certificate with what the rules need to know of it.
+type member struct {
+	Certificate
+	kind   Kind
+	digest string // hexadecimal
+}
+
+func (b *Bundle) members() []member {
+	all := make([]member, len(b.certs))
+	for i, c := range b.certs {
+		all[i] = newMember(c, b.header.Kind)
+	}
+	return all
+}
+
+func newMember(c Certificate, k Kind) member {
+	return member{c, k, fmt.Sprintf("%x", sha256.Sum256(c.X509.Raw))}
+}
+
+// vet applies all rules; those for sets if there is one.
+func vet(members []member, at time.Time, s *set) []Finding {
+	var all []Finding
+	first := map[string]member{}
+	for i, m := range members {
+		add := func(r Rule, severity Severity, text string) {
+			if text != "" {
+				all = append(all, Finding{r.ID, severity, m.Vendor, m.Name, text, m.kind, m.digest})
+			}
 		}
-	case *ecdsa.PublicKey:
-		if bits := k.Curve.Params().BitSize; bits < 256 {
-			return Error, fmt.Sprintf("elliptic-curve key of %d bits", bits)
+		for _, r := range rules {
+			severity, text := r.judge(m.X509, at)
+			add(r.Rule, severity, text)
 		}
-	case ed25519.PublicKey:
-	default:
-		return Error, "key of an unknown kind"
-	}
-	return "", ""
-}
-
-// vetSignature wants a hash without known collisions. The pinned digest, not
-// the signature, says that a certificate is right; yet a CA that signs so may
-// have signed a forgery, and verifiers refuse such a chain.
-func vetSignature(c *x509.Certificate, _ time.Time) (Severity, string) {
-	switch c.SignatureAlgorithm {
-	case x509.MD2WithRSA, x509.MD5WithRSA:
-		return Error, fmt.Sprintf("signed with %v", c.SignatureAlgorithm)
-	case x509.SHA1WithRSA, x509.DSAWithSHA1, x509.ECDSAWithSHA1:
-		return Warning, fmt.Sprintf("signed with %v", c.SignatureAlgorithm)
-	case x509.UnknownSignatureAlgorithm:
-		return Warning, "signed with an unknown algorithm"
-	}
-	return "", ""
-}
-
-// vetValidity only warns: evidence from before the end stays good.
-func vetValidity(c *x509.Certificate, at time.Time) (Severity, string) {
-	switch {
-	case at.After(c.NotAfter):
-		return Warning, "expired on " + c.NotAfter.UTC().Format(time.DateOnly)
-	case at.Before(c.NotBefore):
-		return Warning, "not valid before " + c.NotBefore.UTC().Format(time.DateOnly)
-	}
-	return "", ""
-}
-
-// vetNames keeps a certificate's names from ending the comment that shows them.
-func vetNames(c *x509.Certificate, _ time.Time) (Severity, string) {
-	for _, name := range []string{c.Subject.String(), c.Issuer.String()} {
-		if err := checkPrintable(name); err != nil {
-			return Error, "subject or issuer has " + err.Error()
+		if other, seen := first[m.digest]; seen {
+			add(duplicate, Error, fmt.Sprintf("is the same certificate as %s %q", other.Vendor, other.Name))
+			continue // and so has the same key, serial and issuers
+		}
+		first[m.digest] = m
+		if s == nil {
+			continue
+		}
+		for _, r := range setRules {
+			severity, text := r.judge(s, i)
+			add(r.Rule, severity, text)
 		}
 	}
-	return "", ""
+	return all
 }

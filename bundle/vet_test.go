@@ -5,8 +5,12 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
+	"fmt"
+	"math/big"
 	"testing"
 	"time"
 )
@@ -20,6 +24,11 @@ func TestVet(t *testing.T) {
 		c := selfSigned(t, template(1, "CA"))
 		change(c)
 		return c
+	}
+	made := func(change func(*x509.Certificate)) *x509.Certificate {
+		c := template(1, "CA")
+		change(c)
+		return selfSigned(t, c)
 	}
 	weakRSA, err := rsa.GenerateKey(rand.Reader, 1024)
 	if err != nil {
@@ -37,6 +46,17 @@ func TestVet(t *testing.T) {
 	}{
 		{"not-a-ca", Error, changed(func(c *x509.Certificate) { c.IsCA = false }), "is not a CA certificate"},
 		{"not-a-ca", Error, changed(func(c *x509.Certificate) { c.BasicConstraintsValid = false }), "is not a CA certificate"},
+		{"version", Error, changed(func(c *x509.Certificate) { c.Version = 1 }), "is of X.509 version 1"},
+		{"key-usage", Error, made(func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageCRLSign }), "has a key that may not sign certificates"},
+		{"critical-extension", Error, made(func(c *x509.Certificate) {
+			c.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 2, 3}, Critical: true, Value: []byte{5, 0}}}
+		}), "has the critical extension 1.2.3, which verifiers do not know"},
+		{"serial", Warning, changed(func(c *x509.Certificate) { c.SerialNumber = new(big.Int) }), "has a serial number that is not positive"},
+		{"serial", Warning, changed(func(c *x509.Certificate) { c.SerialNumber = big.NewInt(-1) }), "has a serial number that is not positive"},
+		{"serial", Warning, changed(func(c *x509.Certificate) { c.SerialNumber = new(big.Int).Lsh(big.NewInt(1), 159) }), "has a serial number of more than 20 bytes"},
+		{"key-id", Warning, changed(func(c *x509.Certificate) { c.SubjectKeyId = nil }), "has no subject key identifier"},
+		{"key-purpose", Warning, made(func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} }),
+			"has extended key usages, and the one of EK certificates is not among them"},
 		{"weak-key", Error, signedBy(t, template(1, "CA"), weakRSA), "RSA key of 1024 bits"},
 		{"weak-key", Error, signedBy(t, template(1, "CA"), weakEC), "elliptic-curve key of 224 bits"},
 		{"weak-key", Error, changed(func(c *x509.Certificate) { c.PublicKey = nil }), "key of an unknown kind"},
@@ -50,9 +70,18 @@ func TestVet(t *testing.T) {
 		}), "subject or issuer has the unprintable character U+000A"},
 	} {
 		findings := Vet([]Certificate{{"IFX", "CA", c.cert}}, at)
-		want := Finding{c.rule, c.severity, "IFX", "CA", c.text}
+		want := Finding{c.rule, c.severity, "IFX", "CA", c.text, "", fmt.Sprintf("%x", sha256.Sum256(c.cert.Raw))}
 		if len(findings) != 1 || findings[0] != want {
 			t.Errorf("got %v, want %v", findings, want)
+		}
+	}
+	for what, c := range map[string]*x509.Certificate{
+		"serial number of 20 bytes": changed(func(c *x509.Certificate) { c.SerialNumber = new(big.Int).Lsh(big.NewInt(1), 158) }),
+		"for EKs":                   made(func(c *x509.Certificate) { c.UnknownExtKeyUsage = []asn1.ObjectIdentifier{oidEKCertificate} }),
+		"no key usage":              made(func(c *x509.Certificate) { c.KeyUsage = 0 }),
+	} {
+		if findings := Vet([]Certificate{{"IFX", "CA", c}}, at); len(findings) != 0 {
+			t.Errorf("%s: %v", what, findings)
 		}
 	}
 	good := testCA(t, "IFX", 1)
