@@ -20,6 +20,9 @@ const (
 	// SocketPath is the longest path of a unix socket, in bytes: what
 	// sockaddr_un holds on Linux, besides the zero byte.
 	SocketPath = 107
+	// SocketLinks is how many symbolic links may be on the way to a socket: as many as
+	// Linux follows (path_resolution(7)).
+	SocketLinks = 40
 	// SocketProbe is how long the owner of a socket may take to answer before
 	// we say that we cannot tell whether it is alive.
 	SocketProbe = time.Second

@@ -36,6 +36,9 @@ func Listen(path string) (net.Listener, error) {
 	if err := xdg.Private(dir); err != nil {
 		return nil, fmt.Errorf("folder of the socket: %w", err)
 	}
+	if err := checkFolder(dir); err != nil {
+		return nil, fmt.Errorf("folder of the socket: %w", err)
+	}
 	unlock, err := lockDir(dir, limits.LockWait)
 	if err != nil {
 		return nil, err
@@ -77,26 +80,6 @@ func checkPath(path string) error {
 	if len(path) > limits.SocketPath {
 		return hint.Wrap(fmt.Errorf("socket path %.200q has %d bytes, at most %d", path, len(path), limits.SocketPath),
 			"choose a shorter path, or set XDG_RUNTIME_DIR to a short one")
-	}
-	return nil
-}
-
-// checkFolder refuses a folder in which another user, root apart, could replace
-// what is ours.
-func checkFolder(dir string) error {
-	info, err := os.Stat(dir)
-	if err != nil {
-		return err
-	}
-	if !info.IsDir() {
-		return fmt.Errorf("%s is not a folder", dir)
-	}
-	if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) != os.Getuid() && st.Uid != 0 {
-		return fmt.Errorf("folder %s belongs to uid %d", dir, st.Uid)
-	}
-	if info.Mode().Perm()&0o022 != 0 && info.Mode()&fs.ModeSticky == 0 {
-		return hint.Wrap(fmt.Errorf("other users can replace files in folder %s (mode %#o)", dir, info.Mode().Perm()),
-			"run: chmod go-w "+dir)
 	}
 	return nil
 }
@@ -170,11 +153,13 @@ func removeStale(path string) error {
 		return err
 	}
 	if info.Mode().Type() != fs.ModeSocket {
-		return fmt.Errorf("%s is there already and is no socket", path)
+		return hint.Wrap(fmt.Errorf("%s is there already and is no socket", path), "if it is not needed, remove it and try again")
 	}
 	conn, err := net.DialTimeout("unix", path, limits.SocketProbe)
 	if err == nil {
 		conn.Close()
+	}
+	if err == nil || errors.Is(err, syscall.EAGAIN) { // which it is where too many wait to be served
 		return hint.Wrap(fmt.Errorf("%w: %s", ErrInUse, path), "another agent serves it; stop that one, or choose another path")
 	}
 	if !errors.Is(err, syscall.ECONNREFUSED) {
