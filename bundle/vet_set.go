@@ -14,8 +14,8 @@ var setRules = []struct {
 	Rule
 	judge func(s *set, i int) (Severity, string)
 }{
-	{Rule{"expires-soon", "valid for some time to come"}, vetSoon},
-	{Rule{"not-self-signed", "roots that are self-signed (info), or whose issuer is in the set (warning)"}, vetRoot},
+	{Rule{"expires-soon", "valid for some time to come, if a time was given"}, vetSoon},
+	{Rule{"not-self-signed", "roots that are self-signed, or at least issued by another of the set (info)"}, vetRoot},
 	{Rule{"self-signed-intermediate", "intermediates that are not self-signed: such belong to the roots"}, vetIntermediate},
 	{Rule{"no-chain", "intermediates that chain to a root of the set"}, vetChain},
 	{Rule{"path-length", "a chain whose path lengths allow the certificate and EK certificates below it"}, vetPathLength},
