@@ -18,7 +18,7 @@ type Summary struct {
 	Serial    string    `json:"serial"`  // lower-case hexadecimal
 	NotBefore time.Time `json:"not_before"`
 	NotAfter  time.Time `json:"not_after"`
-	Key       string    `json:"key"` // such as RSA-2048 or P-384
+	Key       string    `json:"key"` // see [KeyName]
 }
 
 // Summarise reads a certificate. The error is for a name that cannot be read; no
@@ -35,11 +35,12 @@ func Summarise(c *x509.Certificate) (Summary, error) {
 	return Summary{
 		SHA256:  fmt.Sprintf("%x", sha256.Sum256(c.Raw)),
 		Subject: subject, Issuer: issuer, Serial: fmt.Sprintf("%x", c.SerialNumber),
-		NotBefore: c.NotBefore.UTC(), NotAfter: c.NotAfter.UTC(), Key: keyText(c),
+		NotBefore: c.NotBefore.UTC(), NotAfter: c.NotAfter.UTC(), Key: KeyName(c),
 	}, nil
 }
 
-func keyText(c *x509.Certificate) string {
+// KeyName names the kind of the certificate's key, such as RSA-2048 or P-384.
+func KeyName(c *x509.Certificate) string {
 	switch k := c.PublicKey.(type) {
 	case *rsa.PublicKey:
 		return fmt.Sprintf("RSA-%d", k.N.BitLen())
