@@ -53,14 +53,14 @@ func parseFlags(args []string, stderr io.Writer) (*flags, error) {
 	set.BoolVar(&f.noSweep, "U", false, "leave what killed agents left behind")
 	set.BoolVar(&f.sweep, "u", false, "remove what killed agents left behind, no more")
 	set.BoolVar(&f.version, "V", false, "print the version")
-	set.StringVar(&f.ssh, "a", "", "`path` of the ssh-agent socket; nothing must be there")
+	set.Func("a", "`path` of the ssh-agent socket; nothing must be there", path(&f.ssh))
 	set.Func("t", "`life` of keys that are added without one: seconds, or as 1h30m", f.setLife)
 	set.Func("E", "`hash` of the fingerprints in prompts: sha256", fingerprintHash)
 	set.Func("P", "`patterns` of providers to load: none is loaded", func(string) error { return nil })
 	set.Func("O", "`option` for keys of providers: there are none", providerOption)
-	set.StringVar(&f.control, "control", "", "`path` of the control socket")
-	set.StringVar(&f.tpm, "tpm", "", "TPM `device`: a path, swtpm:DIR or unix:PATH")
-	set.StringVar(&f.config, "config", "", "configuration `file`")
+	set.Func("control", "`path` of the control socket", path(&f.control))
+	set.Func("tpm", "TPM `device`: a path, swtpm:DIR or unix:PATH", f.setTPM)
+	set.Func("config", "configuration `file`", path(&f.config))
 	set.StringVar(&f.logFormat, "log-format", "text", "text or json")
 	err := set.Parse(expand(set, args))
 	if err == nil {
@@ -77,7 +77,7 @@ func parseFlags(args []string, stderr io.Writer) (*flags, error) {
 		return nil, &usageError{err}
 	}
 	f.shell.csh = csh || !sh && strings.HasSuffix(os.Getenv("SHELL"), "csh")
-	return f, f.absolute()
+	return f, nil
 }
 
 // usageError is a command line that is wrong.
@@ -141,22 +141,26 @@ func (f *flags) check(sh, csh bool) error {
 	return nil
 }
 
-// absolute resolves paths: who evals what we print may be in another folder by
-// then, and the agent itself is.
-func (f *flags) absolute() error {
-	for _, path := range []*string{&f.ssh, &f.control, &f.config} {
-		if *path == "" {
-			continue
+// path reads a path and resolves it: who evals what we print may be in another folder by
+// then, and the agent itself is. An empty one is the value of a variable that is not set.
+func path(to *string) func(string) error {
+	return func(text string) (err error) {
+		switch {
+		case text == "":
+			return errors.New("empty path")
+		case strings.ContainsFunc(text, unicode.IsControl):
+			return errors.New("path has a control character")
 		}
-		if strings.ContainsFunc(*path, unicode.IsControl) {
-			return fmt.Errorf("path %.200q has a control character", *path)
-		}
-		absolute, err := filepath.Abs(*path)
-		if err != nil {
-			return err
-		}
-		*path = absolute
+		*to, err = filepath.Abs(text)
+		return err
 	}
+}
+
+func (f *flags) setTPM(device string) error {
+	if device == "" {
+		return errors.New("empty device")
+	}
+	f.tpm = device
 	return nil
 }
 

@@ -97,8 +97,10 @@ func TestBadFlags(t *testing.T) {
 			t.Errorf("%q: %v; want %q", args, err, want)
 		}
 	}
-	if _, err := parseFlags([]string{"-t", ""}, &bytes.Buffer{}); err == nil {
-		t.Error("an empty lifetime is one")
+	for _, option := range []string{"-t", "-a", "--control", "--config", "--tpm", "-E", "-O"} {
+		if _, err := parseFlags([]string{option, ""}, &bytes.Buffer{}); err == nil {
+			t.Errorf("%s takes nothing for a value", option)
+		}
 	}
 	var stderr bytes.Buffer
 	_, err := parseFlags([]string{"-h"}, &stderr)
