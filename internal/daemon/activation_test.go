@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"bytes"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -10,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/sealsmith/sealsmith/agent"
 	"github.com/sealsmith/sealsmith/internal/testenv"
@@ -71,6 +74,56 @@ func (h *home) notified(t *testing.T) func() string {
 			t.Fatal(err)
 		}
 		return string(buf[:n])
+	}
+}
+
+// TestManagers are service managers that cannot be reached from the sandbox, that do not
+// listen, or that are not there.
+func TestManagers(t *testing.T) {
+	t.Parallel()
+	receive := func(name string) *net.UnixConn {
+		c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: name, Net: "unixgram"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		return c
+	}
+	h := newHome(t)
+	abstract := fmt.Sprintf("@sealsmith-test-%d", os.Getpid())
+	told := receive(abstract)
+	deaf := filepath.Join(h.dir, "deaf")
+	receive(deaf)
+	fill, err := net.Dial("unixgram", deaf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fill.Close()
+	for err == nil {
+		fill.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
+		_, err = fill.Write([]byte("x"))
+	}
+	for path, warns := range map[string]bool{abstract: false, deaf: true, filepath.Join(h.dir, "missing"): true, "@": true, "": false} {
+		cmd, out := h.activate(t, "ssh", h.handed(t, "unix:s"), "-D")
+		cmd.Env = append(cmd.Env, "NOTIFY_SOCKET="+path)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		serves(t, filepath.Join(h.dir, "s"))
+		cmd.Process.Signal(syscall.SIGTERM)
+		if err := cmd.Wait(); err != nil || strings.Contains(out.String(), "service manager") != warns {
+			t.Errorf("%q: %v\n%s", path, err, out)
+		}
+		if err := os.Remove(filepath.Join(h.dir, "s")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, want := range []string{"READY=1", "STOPPING=1"} {
+		buf := make([]byte, 20)
+		told.SetReadDeadline(time.Now().Add(10 * time.Second))
+		if n, err := told.Read(buf); err != nil || string(buf[:n]) != want {
+			t.Errorf("%q, %v; want %q", buf[:n], err, want)
+		}
 	}
 }
 
@@ -175,8 +228,8 @@ func TestBadActivation(t *testing.T) {
 		{"ssh:web", []string{"unix:s", "unix:w"}, `named "web"`},
 		{"ssh:ssh", []string{"unix:s", "unix:w"}, `two handed-over sockets are named "ssh"`},
 		{":", []string{"unix:s", "unix:w"}, `named "LISTEN_FD_3"`},
-		{"ssh", []string{"tcp"}, "no unix stream socket"},
-		{"ssh:control", []string{"unix:s", "tcp"}, "no unix stream socket"},
+		{"ssh", []string{"tcp"}, "no unix stream socket that listens"},
+		{"ssh:control", []string{"unix:s", "tcp"}, "no unix stream socket that listens"},
 	} {
 		h := newHome(t)
 		cmd, out := h.activate(t, c.names, h.handed(t, c.specs...), "-D")
@@ -194,10 +247,30 @@ func TestBadActivation(t *testing.T) {
 	if err := cmd.Run(); exitCode(err) != exitFailed || !strings.Contains(out.String(), `handed-over descriptor "ssh"`) {
 		t.Errorf("a descriptor that is no socket: %v, %s", err, out)
 	}
-	cmd, out = h.activate(t, "ssh", nil, "-D")
-	cmd.Env = append(cmd.Env, "LISTEN_FDS=99999999")
-	if err := cmd.Run(); exitCode(err) != exitFailed || !strings.Contains(out.String(), "99999999 handed-over sockets") {
-		t.Errorf("too many descriptors: %v, %.500s", err, out)
+	for _, text := range []string{"99999999", "3", "-1", "1x", "", "99999999999999999999"} {
+		cmd, out = h.activate(t, "ssh", nil, "-D")
+		cmd.Env = append(cmd.Env, "LISTEN_FDS="+text)
+		if err := cmd.Run(); exitCode(err) != exitFailed || !strings.Contains(out.String(), `"`+text+`" handed-over sockets`) {
+			t.Errorf("LISTEN_FDS=%s: %v, %.500s", text, err, out)
+		}
+	}
+}
+
+// TestNoListener hands over sockets on which nobody can be accepted.
+func TestNoListener(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []int{unix.SOCK_STREAM, unix.SOCK_DGRAM, unix.SOCK_SEQPACKET} {
+		fds, err := unix.Socketpair(unix.AF_UNIX, kind, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ours, theirs := os.NewFile(uintptr(fds[0]), "ours"), os.NewFile(uintptr(fds[1]), "theirs")
+		defer ours.Close()
+		defer theirs.Close()
+		cmd, out := newHome(t).activate(t, "ssh", []*os.File{theirs}, "-D")
+		if err := cmd.Run(); exitCode(err) != exitFailed || !strings.Contains(out.String(), "no unix stream socket that listens") || strings.Contains(out.String(), "started") {
+			t.Errorf("type %d: %v, %s", kind, err, out)
+		}
 	}
 }
 

@@ -102,7 +102,8 @@ func readyPipe() (*os.File, error) {
 }
 
 // closeInherited closes what the process that started us had open: a lock or the end of
-// a pipe would be held as long as we live. What we opened is closed on exec.
+// a pipe would be held as long as we live, or our helper. What we opened, or took over, is
+// closed on exec.
 func closeInherited() error {
 	entries, err := os.ReadDir("/dev/fd")
 	if err != nil {

@@ -22,6 +22,9 @@ import (
 	"github.com/sealsmith/sealsmith/internal/testenv"
 )
 
+// noPID is no process, and unlike 0 and less no group of them.
+const noPID = 1 << 30
+
 // ran is how a program that may have started an agent ended.
 type ran struct {
 	out, err string
@@ -50,7 +53,7 @@ func (h *home) ssh(t *testing.T, program string, env []string, args ...string) r
 	// It must not wait for what runs in the background.
 	cmd.WaitDelay = 20 * time.Second
 	err := cmd.Run()
-	r := ran{out: out.String(), err: errs.String()}
+	r := ran{out: out.String(), err: errs.String(), pid: noPID}
 	if r.status = exitCode(err); err == nil {
 		r.status = 0
 	} else if r.status < 0 {
@@ -77,7 +80,7 @@ func (r ran) general() string {
 	if r.socket != "" {
 		out = strings.ReplaceAll(out, r.socket, "SOCKET")
 	}
-	if r.pid != 0 {
+	if r.pid != noPID {
 		out = strings.ReplaceAll(out, strconv.Itoa(r.pid), "PID")
 	}
 	return fmt.Sprintf("%sstatus %d, stderr %t", out, r.status, r.err != "")

@@ -77,21 +77,20 @@ func run(ctx context.Context, f *flags, ready *os.File, stdout, stderr io.Writer
 	}
 	syscall.Umask(0o077)
 	debug.SetGCPercent(limits.AgentGarbage)
-	if ready != nil {
-		if err := closeInherited(); err != nil {
-			return 0, err
-		}
-	}
 	// First, so that nobody else is given the sockets that were handed to us.
 	p, err := openPlaces(f, log)
 	if err != nil {
 		return 0, err
 	}
+	if err := closeInherited(); err != nil {
+		return 0, errors.Join(err, p.close())
+	}
+	m := newManager(ready != nil, log)
 	d, closeAll, err := assemble(f, p, log)
 	if err != nil {
 		return 0, errors.Join(err, p.close())
 	}
-	status, err = d.serve(ctx, f, ready, stdout, log)
+	status, err = d.serve(ctx, f, ready, m, stdout, log)
 	return status, errors.Join(err, closeAll())
 }
 
@@ -162,7 +161,7 @@ func newLog(f *flags, stderr io.Writer) (*slog.Logger, error) {
 
 // serve gives up what serving does not need, says where the sockets are, and serves
 // until ctx ends or a socket fails. The server closes the sockets when it is shut down.
-func (d *Daemon) serve(ctx context.Context, f *flags, ready *os.File, stdout io.Writer, log *slog.Logger) (status int, err error) {
+func (d *Daemon) serve(ctx context.Context, f *flags, ready *os.File, m *manager, stdout io.Writer, log *slog.Logger) (status int, err error) {
 	if err := d.restrict(log); err != nil {
 		return 0, err
 	}
@@ -173,7 +172,7 @@ func (d *Daemon) serve(ctx context.Context, f *flags, ready *os.File, stdout io.
 	failed := make(chan error, 2)
 	go func() { failed <- d.server.ServeSSH(p.ssh) }()
 	go func() { failed <- d.server.ServeControl(p.control) }()
-	if err := announce(f, p, ready, stdout, log); err != nil {
+	if err := announce(f, p, ready, m, stdout, log); err != nil {
 		return 0, err
 	}
 	log.Info("agent started", logx.Device, d.device.String(), "ssh", p.ssh.Addr(), "control", p.control.Addr(), "version", version.Text())
@@ -187,9 +186,7 @@ func (d *Daemon) serve(ctx context.Context, f *flags, ready *os.File, stdout io.
 		}
 	}
 	log.Info("agent ends", "cause", context.Cause(ctx))
-	if ready == nil {
-		notify(sdnotify.SdNotifyStopping, log)
-	}
+	m.tell(sdnotify.SdNotifyStopping)
 	if p.activated {
 		return 0, nil // who starts it at need asks for a clean end
 	}
@@ -198,7 +195,7 @@ func (d *Daemon) serve(ctx context.Context, f *flags, ready *os.File, stdout io.
 
 // announce says where the agent serves: to the process that waits for it, to those
 // who eval what it prints, and to a service manager.
-func announce(f *flags, p *places, ready *os.File, stdout io.Writer, log *slog.Logger) error {
+func announce(f *flags, p *places, ready *os.File, m *manager, stdout io.Writer, log *slog.Logger) error {
 	if ready != nil {
 		return detach(ready, p.ssh.Addr().String())
 	}
@@ -208,15 +205,8 @@ func announce(f *flags, p *places, ready *os.File, stdout io.Writer, log *slog.L
 			log.Warn("nobody reads where the sockets are", logx.Err, err)
 		}
 	}
-	notify(sdnotify.SdNotifyReady, log)
+	m.tell(sdnotify.SdNotifyReady)
 	return nil
-}
-
-// notify tells systemd about the service, if it asked for that (sd_notify(3)).
-func notify(state string, log *slog.Logger) {
-	if _, err := sdnotify.SdNotify(false, state); err != nil {
-		log.Warn("the service manager cannot be told", "state", state, logx.Err, err)
-	}
 }
 
 func printError(w io.Writer, err error) {

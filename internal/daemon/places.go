@@ -10,7 +10,9 @@ import (
 	"strconv"
 
 	"github.com/coreos/go-systemd/v22/activation"
+	"golang.org/x/sys/unix"
 
+	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/internal/logx"
 	"github.com/sealsmith/sealsmith/internal/sockets"
 	"github.com/sealsmith/sealsmith/internal/xdg"
@@ -35,11 +37,6 @@ type places struct {
 // -a says otherwise. Every other one has a folder of its own, so that any number of
 // them can run, as with ssh-agent.
 func openPlaces(f *flags, log *slog.Logger) (p *places, err error) {
-	if !f.noSweep {
-		if err := sockets.Sweep(); err != nil {
-			log.Warn("folders of agents that were killed are left", logx.Err, err)
-		}
-	}
 	p = &places{standard: f.foreground && f.ssh == ""}
 	defer func() {
 		if err != nil {
@@ -76,6 +73,11 @@ func openPlaces(f *flags, log *slog.Logger) (p *places, err error) {
 			return p, fmt.Errorf("control socket: %w", err)
 		}
 	}
+	if !f.noSweep {
+		if err := sockets.Sweep(); err != nil {
+			log.Warn("folders of agents that were killed are left", logx.Err, err)
+		}
+	}
 	return p, nil
 }
 
@@ -103,9 +105,11 @@ func (p *places) ownFolder(temporary bool) (string, error) {
 // activate takes the sockets that a service manager handed over, if there are any
 // (sd_listen_fds(3)).
 func (p *places) activate() error {
-	// The library makes room for as many as it is told of.
-	if n, err := strconv.Atoi(os.Getenv("LISTEN_FDS")); err == nil && n > 2 && os.Getenv("LISTEN_PID") == strconv.Itoa(os.Getpid()) {
-		return fmt.Errorf("%d handed-over sockets, at most %q and %q are wanted", n, sshSocket, controlSocket)
+	// The library makes room for as many as it is told of, and takes what is no number for none.
+	if text, told := os.LookupEnv("LISTEN_FDS"); told && os.Getenv("LISTEN_PID") == strconv.Itoa(os.Getpid()) {
+		if n, err := strconv.Atoi(text); err != nil || n < 0 || n > limits.HandedOver {
+			return fmt.Errorf("%.20q handed-over sockets (LISTEN_FDS), at most %q and %q are wanted", text, sshSocket, controlSocket)
+		}
 	}
 	files := activation.Files(true)
 	for _, file := range files {
@@ -123,19 +127,36 @@ func (p *places) activate() error {
 		if *place != nil {
 			return fmt.Errorf("two handed-over sockets are named %q", file.Name())
 		}
-		l, err := net.FileListener(file)
+		l, err := handedOver(file)
 		if err != nil {
-			return fmt.Errorf("handed-over descriptor %q: %w", file.Name(), err)
+			return fmt.Errorf("handed-over descriptor %.200q: %w", file.Name(), err)
 		}
 		*place = l
 		p.activated = true
-		// Others could connect, whom the agent does not serve; but a socket
-		// of the network has no peer that the kernel names.
-		if _, ok := l.(*net.UnixListener); !ok {
-			return fmt.Errorf("handed-over socket %q is no unix stream socket", file.Name())
-		}
 	}
 	return nil
+}
+
+// handedOver is the listener of a descriptor: that of a unix stream socket that listens.
+// Others than its owner may connect, whom the agent does not serve; but a socket of the
+// network has no peer that the kernel names.
+func handedOver(file *os.File) (net.Listener, error) {
+	kind, err := unix.GetsockoptInt(int(file.Fd()), unix.SOL_SOCKET, unix.SO_TYPE)
+	if err != nil {
+		return nil, os.NewSyscallError("getsockopt", err)
+	}
+	listens, err := unix.GetsockoptInt(int(file.Fd()), unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+	if err != nil {
+		return nil, os.NewSyscallError("getsockopt", err)
+	}
+	l, err := net.FileListener(file)
+	if err != nil {
+		return nil, err
+	}
+	if _, local := l.(*net.UnixListener); !local || kind != unix.SOCK_STREAM || listens == 0 {
+		return nil, errors.Join(errors.New("no unix stream socket that listens"), l.Close())
+	}
+	return l, nil
 }
 
 // close removes what openPlaces made. Listeners that are closed already may be.

@@ -132,6 +132,35 @@ func TestForeground(t *testing.T) {
 	}
 }
 
+// TestForegroundInherits: neither the agent nor its helper keeps what it was started with.
+func TestForegroundInherits(t *testing.T) {
+	t.Parallel()
+	h := newHome(t)
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read.Close()
+	cmd := h.command(t, "-D")
+	cmd.ExtraFiles = []*os.File{write}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(cmd.Start(), write.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := out.Read(make([]byte, 1)); err != nil { // it serves
+		t.Fatal(err)
+	}
+	read.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if _, err := read.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("somebody has the pipe still: %v", err)
+	}
+	cmd.Process.Signal(syscall.SIGTERM)
+	cmd.Wait()
+}
+
 // TestCommandKilled kills the command that the agent is for.
 func TestCommandKilled(t *testing.T) {
 	t.Parallel()

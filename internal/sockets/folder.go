@@ -20,20 +20,20 @@ const ownPrefix = "agent-"
 // long as the agent lives, so that [Sweep] knows those of agents that were killed.
 type Folder struct{ lock *os.File }
 
-// NewFolder makes a folder in parent, in which nobody else may be able to replace it.
+// NewFolder makes a folder in parent, the runtime folder or one that exists, in which nobody else may be able to replace it.
 func NewFolder(parent string) (*Folder, error) {
 	parent, err := filepath.Abs(parent) // we may change folders before we remove it
 	if err != nil {
 		return nil, err
 	}
-	if err := checkFolder(parent); err != nil {
-		return nil, err
-	}
-	unlock, err := lockRuntime()
+	unlock, err := lockRuntime() // makes that folder, if there is none
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
+	if err := checkFolder(parent); err != nil {
+		return nil, err
+	}
 	dir, err := os.MkdirTemp(parent, ownPrefix) // with mode 0700
 	if err != nil {
 		return nil, err
