@@ -60,8 +60,7 @@ func (e *FetchError) noNetwork() (cause error, ok bool) {
 	first := e.Failures[0]
 	several := false
 	for _, f := range e.Failures {
-		nobody, ok := errors.AsType[*nobodyError](f)
-		if !ok || !nobody.noWay {
+		if _, ok := errors.AsType[*noWayError](f); !ok {
 			return nil, false
 		}
 		several = several || hostOf(f.Entry.URL) != hostOf(first.Entry.URL)

@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"sync"
 
 	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/internal/limits"
@@ -78,23 +77,23 @@ func (f *Fetcher) survey(ctx context.Context, entries []Entry, anew bool) ([]Sou
 	defer stop(nil)
 	j := f.newJob(entries)
 	defer j.client.CloseIdleConnections()
-	var wg sync.WaitGroup
 	for i, e := range entries {
-		// The store is quick: it needs no goroutine.
 		s := f.stored(e)
 		if s.State != "" && !anew {
 			j.finish(i, s)
 			continue
 		}
-		wg.Go(func() {
-			s, err := j.ask(ctx, e, s.Pinned, anew)
-			if err != nil {
-				stop(err)
-			}
-			j.finish(i, s)
-		})
+		j.sources[i] = s
+		h := j.hosts[hostOf(e.URL)]
+		h.queue = append(h.queue, i)
 	}
-	wg.Wait()
+	j.run(func(i int, h *host) Source {
+		s, err := j.ask(ctx, h, entries[i], j.sources[i].Pinned, anew)
+		if err != nil {
+			stop(err)
+		}
+		return s
+	})
 	if errors.Is(ctx.Err(), context.Canceled) {
 		// The caller gave up, or the store takes nothing: no list of consequences.
 		return nil, context.Cause(ctx)
@@ -134,8 +133,8 @@ func pinned(state SourceState, e Entry, der []byte) Source {
 }
 
 // ask gets a certificate from its site. The error is one of the store.
-func (j *job) ask(ctx context.Context, e Entry, known *x509.Certificate, anew bool) (Source, error) {
-	der, err := j.fetch(ctx, e, known)
+func (j *job) ask(ctx context.Context, h *host, e Entry, known *x509.Certificate, anew bool) (Source, error) {
+	der, err := j.fetch(ctx, h, e, known)
 	if err == nil {
 		s := pinned(SourceServed, e, der)
 		if j.Save && s.Pinned != nil {

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
+
 	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/internal/limits"
 )
@@ -187,7 +189,7 @@ func TestHostThatAnswers(t *testing.T) {
 // TestFetchWithoutNetwork: where no site can be found, one line says so, and what
 // needs no network.
 func TestFetchWithoutNetwork(t *testing.T) {
-	noWay := &nobodyError{hint.Wrap(errors.New("lookup a.example: no such host"), "offline"), true}
+	noWay := &noWayError{hint.Wrap(errors.New("lookup a.example: no such host"), "offline")}
 	failures := func(urls ...string) (list []*Failure) {
 		for _, url := range urls {
 			list = append(list, &Failure{Entry{Vendor: "IFX", Name: "a", URL: url}, noWay})
@@ -214,7 +216,7 @@ func TestFetchWithoutNetwork(t *testing.T) {
 // TestFetchThroughNobody: a proxy that is not there is asked once.
 func TestFetchThroughNobody(t *testing.T) {
 	err := judge(&net.OpError{Op: "proxyconnect", Err: &net.OpError{Op: "dial", Err: errors.New("connection refused")}})
-	if _, ok := errors.AsType[*nobodyError](err); !ok {
+	if _, ok := errors.AsType[*backoff.PermanentError](err); !ok {
 		t.Errorf("got %v", err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"slices"
 	"strconv"
@@ -49,7 +50,7 @@ func (e *redirectError) Error() string { return e.reason }
 // to a stranger, or into the network we stand in.
 func (j *job) checkRedirect(r *http.Request, via []*http.Request) error {
 	target := quote(r.URL.Redacted())
-	j.hosts[via[len(via)-1].URL.Host].answered()
+	j.answered(j.hosts[via[len(via)-1].URL.Host])
 	switch {
 	case r.URL.Scheme != "https":
 		return &redirectError{fmt.Sprintf("redirects to %s, which is not https", target)}
@@ -86,7 +87,8 @@ func (j *job) get(ctx context.Context, address string, h *host) (body []byte, er
 		}
 	}()
 
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { j.connected(h) }}
+	request, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, trace), http.MethodGet, address, nil)
 	if err != nil {
 		return nil, backoff.Permanent(err)
 	}
@@ -96,7 +98,7 @@ func (j *job) get(ctx context.Context, address string, h *host) (body []byte, er
 		return nil, judge(err)
 	}
 	defer answer.Body.Close()
-	h.answered()
+	j.answered(h)
 	if err := j.checkStatus(answer); err != nil {
 		return nil, err
 	}
@@ -133,15 +135,11 @@ func (r progressReader) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// nobodyError says that there is no server of that name, or not the right one: other
-// requests to it would fail, too.
-type nobodyError struct {
-	error
-	noWay bool // it could not even be looked up or reached
-}
+// noWayError says that a site cannot be looked up, or that no network leads to it.
+type noWayError struct{ error }
 
 // Unwrap gives errors.Is and hint.Of what happened.
-func (e *nobodyError) Unwrap() error { return e.error }
+func (e *noWayError) Unwrap() error { return e.error }
 
 // judge decides whether an error of the client is worth another try. What the
 // server did (a reset, a cut connection) is; that there is no server, or the
@@ -155,13 +153,13 @@ func judge(err error) error {
 	}
 	if _, ok := errors.AsType[*net.DNSError](err); ok || errors.Is(err, syscall.ENETUNREACH) {
 		err = hint.Wrap(err, "what is in a certificate store needs no network: sealsmith bundle build --store DIR --offline")
-		return backoff.Permanent(&nobodyError{err, true})
+		return backoff.Permanent(&noWayError{err})
 	}
 	op, isOp := errors.AsType[*net.OpError](err)
 	_, isCert := errors.AsType[*tls.CertificateVerificationError](err)
 	_, isPlain := errors.AsType[tls.RecordHeaderError](err)
 	if isOp && slices.Contains([]string{"dial", "proxyconnect", "remote error"}, op.Op) || isCert || isPlain {
-		return backoff.Permanent(&nobodyError{err, false})
+		return backoff.Permanent(err)
 	}
 	return fmt.Errorf("no answer: %w", err)
 }
