@@ -82,8 +82,10 @@ func (a *askpass) run(ctx context.Context, p Prompt, env ...string) (_ *secret.B
 		return nil, 0, context.Cause(ctx)
 	case readErr != nil:
 		return nil, 0, readErr
-	case errors.As(waitErr, &exit):
+	case errors.As(waitErr, &exit) && exit.Exited():
 		return nil, 0, ErrCancelled
+	case exit != nil: // by a signal, which is nobody's no
+		return nil, 0, fmt.Errorf("%w: SSH_ASKPASS ended: %w", ErrUnavailable, waitErr)
 	case waitErr != nil:
 		return nil, 0, waitErr
 	}

@@ -91,7 +91,7 @@ func (a *assuan) line(f func(line []byte) error) error {
 			a.n += n
 			if n == 0 && err != nil {
 				if err == io.EOF {
-					err = io.ErrUnexpectedEOF
+					return fmt.Errorf("%w: it ended without an answer", errProtocol)
 				}
 				return fmt.Errorf("read from pinentry: %w", err)
 			}

@@ -95,7 +95,11 @@ func askpassMain(answer string) {
 	}
 	status, text, _ := strings.Cut(answer, ",")
 	fmt.Print(strings.ReplaceAll(text, "|", "\n"))
-	if status != "0" {
+	switch status {
+	case "0":
+	case "signal":
+		syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	default:
 		syscall.Exit(1)
 	}
 }

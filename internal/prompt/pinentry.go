@@ -89,7 +89,7 @@ func (p *assuanPrompter) session(ctx context.Context, q Prompt, ask func(*assuan
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case err != nil:
-		return classify(err)
+		return p.classify(err)
 	}
 	return nil
 }
@@ -151,7 +151,7 @@ func describe(q Prompt) (string, error) {
 }
 
 // classify tells a person's no from a pinentry that failed.
-func classify(err error) error {
+func (p *assuanPrompter) classify(err error) error {
 	var e *serverError
 	if errors.As(err, &e) {
 		switch e.reason() {
@@ -165,7 +165,7 @@ func classify(err error) error {
 		return err
 	}
 	return hint.Wrap(fmt.Errorf("%w: %w", ErrUnavailable, err),
-		"see whether pinentry works here: echo GETPIN | pinentry")
+		"see whether it works: echo GETPIN | "+p.path)
 }
 
 // charset is the locale that says how to show characters (setlocale(3)). In one

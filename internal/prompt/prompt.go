@@ -1,12 +1,15 @@
 package prompt
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
+	"unicode"
 
 	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/internal/limits"
@@ -31,23 +34,62 @@ type Prompter interface {
 	PIN(ctx context.Context, p Prompt) (*secret.Buffer, error)
 }
 
-// New chooses who asks: the program pinentry if it is not empty; the pinentry on
-// PATH if there is a display or GPG_TTY for it; the program in SSH_ASKPASS;
-// else nobody. The choice is made now and does not follow the environment.
+// New chooses who asks: the program pinentry if it is not empty; the program in
+// SSH_ASKPASS if SSH_ASKPASS_REQUIRE wants it (ssh(1)); the pinentry on PATH if there is
+// a display or GPG_TTY for it; the program in SSH_ASKPASS; else nobody. The choice is
+// made now and does not follow the environment.
 func New(pinentry string) Prompter {
-	if pinentry != "" {
+	program, require := os.Getenv("SSH_ASKPASS"), os.Getenv("SSH_ASKPASS_REQUIRE")
+	if require == "never" {
+		program = ""
+	}
+	switch {
+	case pinentry != "":
 		return &assuanPrompter{pinentry}
+	case program != "" && (require == "force" || require == "prefer"):
+		return &askpass{program}
 	}
-	if os.Getenv("DISPLAY") != "" || os.Getenv("WAYLAND_DISPLAY") != "" || os.Getenv("GPG_TTY") != "" {
-		if path, err := exec.LookPath("pinentry"); err == nil && filepath.IsAbs(path) {
-			return &assuanPrompter{path}
-		}
+	found, why := findPinentry()
+	switch {
+	case why == "":
+		return &assuanPrompter{found}
+	case program != "":
+		return &askpass{program}
 	}
-	if path := os.Getenv("SSH_ASKPASS"); path != "" && os.Getenv("SSH_ASKPASS_REQUIRE") != "never" {
-		return &askpass{path}
+	return Nobody(why+", and no SSH_ASKPASS",
+		"install pinentry and set GPG_TTY=$(tty) or SSH_ASKPASS, or name the program as pinentry: in config.yaml; then: sealsmith agent reload, or restart the agent for another environment")
+}
+
+// findPinentry is the pinentry on PATH, or why it cannot ask.
+func findPinentry() (path, why string) {
+	terminal := os.Getenv("GPG_TTY") != ""
+	if !terminal && os.Getenv("DISPLAY") == "" && os.Getenv("WAYLAND_DISPLAY") == "" {
+		return "", "there is no display, no GPG_TTY"
 	}
-	return Nobody("there is no display, no GPG_TTY and no SSH_ASKPASS",
-		"install pinentry and set GPG_TTY=$(tty) or SSH_ASKPASS, or name the program as pinentry: in config.yaml; a running agent must be restarted")
+	path, err := exec.LookPath("pinentry")
+	if err != nil || !filepath.IsAbs(path) {
+		return "", "there is no pinentry on PATH"
+	}
+	// Most systems have links to the one that is used.
+	target, err := filepath.EvalSymlinks(path)
+	if err == nil && !terminal && (strings.HasSuffix(target, "-curses") || strings.HasSuffix(target, "-tty")) {
+		return "", fmt.Sprintf("there is no GPG_TTY for %s, which asks at terminals only", target)
+	}
+	return path, ""
+}
+
+// Who names the program by which a prompter of [New] or [Nobody] asks, or says why there
+// is none.
+func Who(p Prompter) string {
+	switch p := p.(type) {
+	case *assuanPrompter:
+		return p.path
+	case *askpass:
+		return p.path + " (SSH_ASKPASS)"
+	case nobody:
+		return p.err.Error()
+	}
+	return "a program"
 }
 
 // Nobody refuses every question with [ErrUnavailable], saying why.
@@ -70,6 +112,15 @@ func shrink(b *secret.Buffer, n int) (*secret.Buffer, error) {
 	if n == 0 {
 		return nil, fmt.Errorf("%w: no PIN was given", ErrCancelled)
 	}
+	err := b.Use(func(typed []byte) error {
+		if bytes.ContainsFunc(typed[:n], unicode.IsControl) {
+			return errControl
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
 	small, err := secret.New(n)
 	if err != nil {
 		return nil, err
@@ -84,4 +135,8 @@ func shrink(b *secret.Buffer, n int) (*secret.Buffer, error) {
 	return small, nil
 }
 
-var errLongPIN = fmt.Errorf("PIN is longer than %d bytes", limits.PromptPIN)
+// Nobody can type such PINs, and a TPM counts each wrong one.
+var (
+	errLongPIN = fmt.Errorf("%w: the PIN is longer than %d bytes", ErrCancelled, limits.PromptPIN)
+	errControl = fmt.Errorf("%w: the PIN has a control character", ErrCancelled)
+)

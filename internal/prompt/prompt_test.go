@@ -89,7 +89,8 @@ func TestPinentry(t *testing.T) {
 	long := strings.Repeat("x", 256)
 	for _, c := range []answers{
 		{"typed", "D 1234|OK", "1234", false, nil},
-		{"escapes", "D %25%0a%C3%A4 |OK", "%\nä ", false, nil},
+		{"escapes", "D %25%C3%A4 |OK", "%ä ", false, nil},
+		{"control character", "D 12%0a34|OK", "", false, errControl},
 		{"two parts, comments, status", "# hello|S PASSWORD_FROM_CACHE|D 12|D 34|OK done", "1234", false, nil},
 		{"nothing typed", "OK", "", true, ErrCancelled},
 		{"cancelled", "ERR 83886179 Operation cancelled <Pinentry>", "", false, ErrCancelled},
@@ -111,7 +112,7 @@ func TestPinentry(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			program, _ := fake(t, "pinentry:"+c.behaviour)
-			if c.name == "long PIN" || c.name == "longest PIN" {
+			if c.name == "long PIN" || c.name == "longest PIN" || c.err == errControl {
 				// A data line for CONFIRM is an error of another kind.
 				pin, err := New(program).PIN(t.Context(), question)
 				if c.pin == "" && !errors.Is(err, c.err) {
@@ -284,6 +285,8 @@ func TestAskpass(t *testing.T) {
 		{"yes", "0,YES", "YES", true, nil},
 		{"silent", "0,", "", true, ErrCancelled},
 		{"cancelled", "1,1234", "", false, ErrCancelled},
+		{"killed", "signal,1234", "", false, ErrUnavailable},
+		{"control character", "0,12\x1b[A", "", false, ErrCancelled},
 		{"longest", "0," + strings.Repeat("x", 255) + "|", strings.Repeat("x", 255), false, nil},
 		{"too long", "0," + strings.Repeat("x", 256) + "|", "", false, errLongPIN},
 		{"endless", "0," + strings.Repeat("x", 5000), "", false, errLongPIN},
@@ -323,6 +326,11 @@ func TestNew(t *testing.T) {
 	if err := os.WriteFile(pinentry, []byte("#!/bin/sh\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
+	curses := filepath.Join(dir, "curses")
+	target := filepath.Join(dir, "pinentry-curses")
+	if err := errors.Join(os.Mkdir(curses, 0o700), os.WriteFile(target, []byte("#!/bin/sh\n"), 0o700), os.Symlink(target, filepath.Join(curses, "pinentry"))); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		name, setting string
 		env           map[string]string
@@ -333,6 +341,13 @@ func TestNew(t *testing.T) {
 		{"X11", "", map[string]string{"DISPLAY": ":0", "SSH_ASKPASS": "/a"}, &assuanPrompter{pinentry}},
 		{"Wayland", "", map[string]string{"WAYLAND_DISPLAY": "wayland-0"}, &assuanPrompter{pinentry}},
 		{"terminal", "", map[string]string{"GPG_TTY": "/dev/tty1"}, &assuanPrompter{pinentry}},
+		{"terminal only", "", map[string]string{"DISPLAY": ":0", "PATH": curses}, nil},
+		{"terminal only, and askpass", "", map[string]string{"DISPLAY": ":0", "PATH": curses, "SSH_ASKPASS": "/a"}, &askpass{"/a"}},
+		{"terminal only, with one", "", map[string]string{"GPG_TTY": "/dev/tty1", "PATH": curses, "SSH_ASKPASS": "/a"}, &assuanPrompter{filepath.Join(curses, "pinentry")}},
+		{"askpass forced", "", map[string]string{"DISPLAY": ":0", "SSH_ASKPASS": "/a", "SSH_ASKPASS_REQUIRE": "force"}, &askpass{"/a"}},
+		{"askpass preferred", "", map[string]string{"DISPLAY": ":0", "SSH_ASKPASS": "/a", "SSH_ASKPASS_REQUIRE": "prefer"}, &askpass{"/a"}},
+		{"setting over askpass", "/opt/pinentry", map[string]string{"SSH_ASKPASS": "/a", "SSH_ASKPASS_REQUIRE": "force"}, &assuanPrompter{"/opt/pinentry"}},
+		{"force without askpass", "", map[string]string{"DISPLAY": ":0", "SSH_ASKPASS_REQUIRE": "force"}, &assuanPrompter{pinentry}},
 		{"no pinentry", "", map[string]string{"DISPLAY": ":0", "PATH": "/nonexistent", "SSH_ASKPASS": "/a"}, &askpass{"/a"}},
 		{"askpass", "", map[string]string{"SSH_ASKPASS": "/a"}, &askpass{"/a"}},
 		{"askpass never", "", map[string]string{"SSH_ASKPASS": "/a", "SSH_ASKPASS_REQUIRE": "never"}, nil},
@@ -357,6 +372,9 @@ func TestNew(t *testing.T) {
 			}
 			if !same {
 				t.Errorf("got %#v, want %#v", got, c.want)
+			}
+			if who := Who(got); c.want == nil && !strings.Contains(who, "no SSH_ASKPASS") || c.want != nil && !strings.HasPrefix(who, "/") {
+				t.Errorf("it is called %q", who)
 			}
 		})
 	}
