@@ -1,43 +1,52 @@
 package bench
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/pem"
 	"fmt"
+	"maps"
 	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/sealsmith/sealsmith/bundle"
 	"github.com/sealsmith/sealsmith/internal/limits"
+	"github.com/sealsmith/sealsmith/internal/testenv"
 )
 
-// hostShares is how many certificates each of the vendors' eight host names
-// serves in the built-in catalog.
-var hostShares = []int{88, 30, 17, 12, 12, 5, 3, 2}
+// latency is how long a site takes to answer.
+const latency = 50 * time.Millisecond
 
 // TestBundleBuild builds both bundles from eight loopback hosts that answer after
 // 50 ms, and compares with the rounds of requests that the limits on parallel
 // ones make unavoidable.
 func TestBundleBuild(t *testing.T) {
-	const name, latency = "bundle/build/50ms", 50 * time.Millisecond
+	const name = "bundle/build/50ms"
 	if !wanted(name) {
 		return
 	}
-	sites := startSites(t, latency)
+	sites := startSites(t)
 	var times []float64
 	for range rounds {
 		times = append(times, seconds(func() {
 			options := bundle.Options{
-				Date: "2026-04-11", Catalogs: sites.catalogs,
+				Date: "2026-04-11", Catalogs: sites.catalogs(t),
 				Fetcher: &bundle.Fetcher{RootCAs: sites.roots},
 			}
 			if _, err := bundle.Release(t.Context(), options); err != nil {
@@ -49,14 +58,95 @@ func TestBundleBuild(t *testing.T) {
 	printFigure(name, median(times), "s", fmt.Sprintf("%d rounds of requests of 50 ms", sites.rounds), ideal/median(times))
 }
 
-// sites are the loopback hosts and the catalogs of what they serve.
-type sites struct {
-	roots    *x509.CertPool
-	catalogs map[bundle.Kind]*bundle.Catalog
-	rounds   int
+// The targets of the whole process, as issue and peer have them.
+const (
+	processSeconds = 0.6
+	processMemory  = 30_000 // kB
+)
+
+// TestBundleBuildProcess is the same as a person sees it: the program from its start
+// to its end, which also fills an empty store.
+func TestBundleBuildProcess(t *testing.T) {
+	const name, memory = "bundle/process/50ms", "bundle/process/rss"
+	if !wanted(name) && !wanted(memory) {
+		return
+	}
+	sites := startSites(t)
+	dir := t.TempDir()
+	program := filepath.Join(dir, "sealsmith")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-tags", "grpcnotrace", "-o", program, "./cmd/sealsmith")
+	build.Dir, build.Env = testenv.Root(), append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	args := []string{"bundle", "build", "--date", "2026-04-11"}
+	for _, kind := range bundle.Kinds() {
+		path := filepath.Join(dir, string(kind)+".yaml")
+		if err := os.WriteFile(path, []byte(sites.lists[kind]), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		args = append(args, "--catalog", path)
+	}
+	ca := filepath.Join(dir, "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: sites.ca}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var times, peaks []float64
+	for n := range rounds {
+		round := filepath.Join(dir, fmt.Sprint(n))
+		cmd := exec.Command(program, append(args, "--output", round)...)
+		cmd.Env = append(os.Environ(), "SSL_CERT_FILE="+ca, "XDG_DATA_HOME="+round+".data", "NO_PROXY=*")
+		times = append(times, seconds(func() { peaks = append(peaks, peakMemory(t, cmd)) }))
+	}
+	if wanted(name) {
+		printFigure(name, median(times), "s", fmt.Sprintf("%v s", processSeconds), processSeconds/median(times))
+	}
+	if wanted(memory) {
+		printFigure(memory, median(peaks), "kB", fmt.Sprintf("%v kB", processMemory), processMemory/median(peaks))
+	}
 }
 
-func startSites(t *testing.T, latency time.Duration) *sites {
+// peakMemory runs a program and returns the most memory that it held, in kB. The
+// kernel's figure after its end would be that of this process, which it was at
+// first; so it is read again and again.
+func peakMemory(t *testing.T, cmd *exec.Cmd) (peak float64) {
+	t.Helper()
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	for {
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Fatalf("%v\n%s", err, &said)
+			}
+			return peak
+		case <-time.After(2 * time.Millisecond):
+		}
+		status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", cmd.Process.Pid)) // empty at the end
+		for line := range strings.Lines(string(status)) {
+			var kB float64
+			if _, err := fmt.Sscanf(line, "VmHWM: %f kB", &kB); err == nil {
+				peak = max(peak, kB)
+			}
+		}
+	}
+}
+
+// sites are loopback hosts in the places of those of the built-in catalog, and the
+// catalogs of what they serve.
+type sites struct {
+	ca     []byte // of all of them
+	roots  *x509.CertPool
+	lists  map[bundle.Kind]string
+	rounds int
+}
+
+func startSites(t *testing.T) *sites {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -67,39 +157,50 @@ func startSites(t *testing.T, latency time.Duration) *sites {
 		time.Sleep(latency)
 		w.Write(served[r.URL.Path])
 	})
-	s := &sites{roots: x509.NewCertPool(), catalogs: map[bundle.Kind]*bundle.Catalog{}}
-	lists := map[bundle.Kind]*strings.Builder{}
+	s := &sites{roots: x509.NewCertPool(), lists: map[bundle.Kind]string{}}
+	config := s.newTLS(t)
+	urls, shares := map[string]string{}, map[string]int{}
 	for _, kind := range bundle.Kinds() {
-		lists[kind] = &strings.Builder{}
-		lists[kind].WriteString("---\nversion: \"alpha\"\nvendors:\n    - id: \"IFX\"\n      name: \"Infineon\"\n      certificates:\n")
-	}
-	serial := 0
-	for host, share := range hostShares {
-		site := startSite(t, s, host, handler)
-		for range share {
-			serial++
-			kind := bundle.Intermediates
-			if serial%6 == 0 { // 26 of 169 are roots
-				kind = bundle.Roots
-			}
-			der := caCertificate(t, key, serial)
-			path := fmt.Sprintf("/%d.crt", serial)
-			served[path] = der
-			fmt.Fprintf(lists[kind], "        - name: \"CA %03d\"\n          url: \"%s%s\"\n          validation:\n            fingerprint:\n                sha256: \"%s\"\n",
-				serial, site, path, fingerprint(der))
-		}
-	}
-	for kind, list := range lists {
-		if s.catalogs[kind], err = bundle.ParseCatalog([]byte(list.String())); err != nil {
+		own, err := bundle.OwnCatalog(kind)
+		if err != nil {
 			t.Fatal(err)
 		}
+		list := "---\nversion: \"alpha\"\nvendors:\n    - id: \"IFX\"\n      name: \"Infineon\"\n      certificates:\n"
+		for _, e := range own.Entries {
+			u, err := url.Parse(e.URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if urls[u.Host] == "" {
+				urls[u.Host] = startSite(t, len(urls), config, handler)
+			}
+			shares[u.Host]++
+			serial := len(served) + 1
+			path := fmt.Sprintf("/%d.crt", serial)
+			served[path] = caCertificate(t, key, serial)
+			list += fmt.Sprintf("        - name: \"CA %03d\"\n          url: \"%s%s\"\n          validation:\n            fingerprint:\n                sha256: \"%s\"\n",
+				serial, urls[u.Host], path, fingerprint(served[path]))
+		}
+		s.lists[kind] = list
 	}
-	s.rounds = fewestRounds(hostShares)
+	s.rounds = fewestRounds(slices.Collect(maps.Values(shares)))
 	return s
 }
 
+func (s *sites) catalogs(t *testing.T) map[bundle.Kind]*bundle.Catalog {
+	t.Helper()
+	all := map[bundle.Kind]*bundle.Catalog{}
+	for kind, list := range s.lists {
+		var err error
+		if all[kind], err = bundle.ParseCatalog([]byte(list)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return all
+}
+
 // startSite serves on a loopback address of its own: limits are per host.
-func startSite(t *testing.T, s *sites, host int, handler http.Handler) string {
+func startSite(t *testing.T, host int, config *tls.Config, handler http.Handler) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.%d:0", host+1))
 	if err != nil {
@@ -109,7 +210,7 @@ func startSite(t *testing.T, s *sites, host int, handler http.Handler) string {
 	server.Listener.Close()
 	server.Listener = listener
 	server.EnableHTTP2 = true
-	server.TLS = siteTLS(t, s.roots)
+	server.TLS = config.Clone()
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	return server.URL

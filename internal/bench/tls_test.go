@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// siteTLS makes a certificate for the loopback addresses and trusts it.
-func siteTLS(t *testing.T, roots *x509.CertPool) *tls.Config {
+// newTLS makes a certificate for the loopback addresses and trusts it.
+func (s *sites) newTLS(t *testing.T) *tls.Config {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -25,7 +25,7 @@ func siteTLS(t *testing.T, roots *x509.CertPool) *tls.Config {
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, BasicConstraintsValid: true, IsCA: true,
 	}
-	for i := range hostShares {
+	for i := range 255 {
 		template.IPAddresses = append(template.IPAddresses, net.IPv4(127, 0, 0, byte(i+1)))
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
@@ -36,6 +36,7 @@ func siteTLS(t *testing.T, roots *x509.CertPool) *tls.Config {
 	if err != nil {
 		t.Fatal(err)
 	}
-	roots.AddCert(leaf)
+	s.ca = der
+	s.roots.AddCert(leaf)
 	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
 }
