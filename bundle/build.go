@@ -145,7 +145,11 @@ func (b *Bundle) vet() ([]Finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	findings := vet(b.members(), day, nil)
+	var certs []vetted
+	for _, m := range Members(b) {
+		certs = append(certs, newVetted(m))
+	}
+	findings := vet(certs, day, nil)
 	return findings, findingsError(findings)
 }
 

@@ -48,7 +48,7 @@ func TestGraph(t *testing.T) {
 }
 
 // marshalName encodes a name of country, organisation and common name.
-func marshalName(t *testing.T, tag int, country, organisation, common string) []byte {
+func marshalName(t testing.TB, tag int, country, organisation, common string) []byte {
 	t.Helper()
 	type attribute struct {
 		Type  asn1.ObjectIdentifier

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Options say what to build.
@@ -38,13 +39,23 @@ type Output struct {
 // make no sense; nothing was fetched then.
 var ErrUsage = errors.New("wrong usage")
 
-// Release builds both bundles and SHA256SUMS. Nothing is written; see
+// Release builds both bundles, their index and SHA256SUMS. Nothing is written; see
 // [Output.Write].
 func Release(ctx context.Context, o Options) (*Output, error) {
-	out, err := build(ctx, o, Kinds()...)
+	m, err := build(ctx, o, Kinds()...)
 	if err != nil {
 		return nil, err
 	}
+	index, err := NewIndex(m.bundles, m.origins, m.findings)
+	if err != nil {
+		return nil, err
+	}
+	data, err := index.Encode()
+	if err != nil {
+		return nil, err
+	}
+	out := m.output()
+	out.Files = append(out.Files, File{IndexName, data})
 	out.Files = append(out.Files, File{SumsName, NewSums(out.Files).Encode()})
 	return out, nil
 }
@@ -54,12 +65,31 @@ func Single(ctx context.Context, k Kind, o Options) (*Output, error) {
 	if _, err := ParseKind(string(k)); err != nil {
 		return nil, err
 	}
-	return build(ctx, o, k)
+	m, err := build(ctx, o, k)
+	if err != nil {
+		return nil, err
+	}
+	return m.output(), nil
+}
+
+// made is what was built.
+type made struct {
+	bundles  []*Bundle
+	findings []Finding
+	origins  map[string]Origin // by the SHA-256 in hexadecimal
+}
+
+func (m *made) output() *Output {
+	out := &Output{Findings: m.findings}
+	for _, b := range m.bundles {
+		out.Files = append(out.Files, File{b.header.Kind.FileName(), b.Encode()})
+	}
+	return out
 }
 
 // build makes bundles of kinds; their certificates are fetched together, so
 // that a slow site delays both only once.
-func build(ctx context.Context, o Options, kinds ...Kind) (*Output, error) {
+func build(ctx context.Context, o Options, kinds ...Kind) (*made, error) {
 	if o.Format == "" {
 		o.Format = Sealsmith
 	}
@@ -76,8 +106,8 @@ func build(ctx context.Context, o Options, kinds ...Kind) (*Output, error) {
 	for _, c := range catalogs {
 		entries = append(entries, c.Entries...)
 	}
-	out := &Output{Findings: o.vetPins(entries)}
-	if err := findingsError(out.Findings); err != nil {
+	m := &made{origins: map[string]Origin{}, findings: o.vetPins(entries, nil)}
+	if err := findingsError(m.findings); err != nil {
 		return nil, err
 	}
 	fetcher := o.Fetcher
@@ -91,17 +121,34 @@ func build(ctx context.Context, o Options, kinds ...Kind) (*Output, error) {
 	if err := checkDistinct(certs); err != nil {
 		return nil, err
 	}
+	for i, e := range entries {
+		m.origins[digestText(certs[i].X509)] = Origin{URL: e.URL}
+	}
+	m.findings = o.vetPins(entries, certs)
 	for i, k := range kinds {
 		n := len(catalogs[i].Entries)
-		b, findings, err := Build(certs[:n], o.header(k))
+		b, err := assemble(certs[:n], o.header(k))
 		if err != nil {
 			return nil, fmt.Errorf("build %s: %w", k, err)
 		}
 		certs = certs[n:]
-		out.Files = append(out.Files, File{k.FileName(), b.Encode()})
-		out.Findings = append(out.Findings, findings...)
+		m.bundles = append(m.bundles, b)
 	}
-	return out, nil
+	return m, m.vet()
+}
+
+// vet judges the bundles at their date, which is the same whenever they are built.
+func (m *made) vet() error {
+	day, err := time.Parse(time.DateOnly, m.bundles[0].header.Date)
+	if err != nil {
+		return err
+	}
+	findings, err := VetBundles(VetOptions{At: day}, m.bundles...)
+	if err != nil {
+		return err
+	}
+	m.findings = append(m.findings, findings...)
+	return findingsError(findings)
 }
 
 func (o Options) header(k Kind) Header {
@@ -130,17 +177,23 @@ func (o Options) catalogs(kinds []Kind) ([]*Catalog, error) {
 	return all, nil
 }
 
-// vetPins has something against entries that only SHA-1 identifies.
-func (o Options) vetPins(entries []Entry) []Finding {
+// vetPins has something against entries that only SHA-1 identifies. The certificates
+// are those of the entries, if they are known.
+func (o Options) vetPins(entries []Entry, certs []Certificate) []Finding {
 	severity, advice := Error, "; add the SHA-256 digest, or pass --allow-sha1-pin"
 	if o.AllowSHA1Pin {
 		severity, advice = Warning, ""
 	}
 	var all []Finding
-	for _, e := range entries {
-		if e.SHA1Only() {
-			all = append(all, Finding{Rule: "sha1-pin", Severity: severity, Vendor: e.Vendor, Name: e.Name, Text: "is pinned by SHA-1 only" + advice})
+	for i, e := range entries {
+		if !e.SHA1Only() {
+			continue
 		}
+		f := Finding{Rule: "sha1-pin", Severity: severity, Vendor: e.Vendor, Name: e.Name, Text: "is pinned by SHA-1 only" + advice}
+		if certs != nil {
+			f.SHA256 = digestText(certs[i].X509)
+		}
+		all = append(all, f)
 	}
 	return all
 }

@@ -17,8 +17,15 @@ func workshop(t *testing.T) (Options, []Certificate) {
 	t.Helper()
 	var certs []Certificate
 	var entries []Entry
+	var issuer *ownKeyCA
 	for n := range int64(6) {
-		certs = append(certs, testCA(t, []string{"STM", "IFX"}[n%2], n+1))
+		ca := newOwnKeyCA(t, n+1, issuer, nil)
+		ca.Vendor = []string{"STM", "IFX"}[n%2]
+		ca.Name = fmt.Sprintf("%s CA %d", ca.Vendor, n+1)
+		certs = append(certs, ca.Certificate)
+		if n == 1 {
+			issuer = ca
+		}
 		entries = append(entries, entry(certs[n], fmt.Sprintf("https://pki.example/%d", n)))
 	}
 	return Options{
@@ -37,10 +44,10 @@ func TestRelease(t *testing.T) {
 		if err != nil || len(out.Findings) != 0 {
 			t.Fatal(err, out.Findings)
 		}
-		if len(out.Files) != 3 || out.Files[2].Name != SumsName {
+		if len(out.Files) != 4 || out.Files[2].Name != IndexName || out.Files[3].Name != SumsName {
 			t.Fatalf("%d files", len(out.Files))
 		}
-		sums, err := ParseSums(out.Files[2].Data, Roots.FileName(), Intermediates.FileName())
+		sums, err := ParseSums(out.Files[3].Data, Roots.FileName(), Intermediates.FileName(), IndexName)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -102,7 +109,7 @@ func TestReleaseFindsHiddenDuplicates(t *testing.T) {
 	cert := testCA(t, "IFX", 1)
 	s := newSite(t, serve(cert.X509.Raw))
 	list := func(name string, h crypto.Hash) *Catalog {
-		return &Catalog{[]Entry{{"IFX", name, "", s.URL + "/" + h.String(), []Fingerprint{fingerprint(h, cert.X509.Raw)}}}}
+		return &Catalog{[]Entry{{Vendor: "IFX", Name: name, URL: s.URL + "/" + h.String(), Fingerprints: []Fingerprint{fingerprint(h, cert.X509.Raw)}}}}
 	}
 	o := Options{Date: testDate, Fetcher: s.fetcher(), Catalogs: map[Kind]*Catalog{
 		Roots: list("root", crypto.SHA256), Intermediates: list("intermediate", crypto.SHA512),
@@ -148,7 +155,7 @@ func TestWrite(t *testing.T) {
 			t.Fatal(err)
 		}
 		entries, err := os.ReadDir(dir)
-		if err != nil || len(entries) != 3 {
+		if err != nil || len(entries) != 4 {
 			t.Fatalf("folder holds %v, %v", entries, err)
 		}
 		for _, f := range out.Files {

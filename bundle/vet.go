@@ -2,6 +2,7 @@ package bundle
 
 import (
 	"crypto/sha256"
+	"crypto/x509"
 	"fmt"
 	"time"
 )
@@ -55,9 +56,9 @@ func Rules() []Rule {
 // order, and the rules in a fixed order, so that the same input gives the same
 // findings. It also finds a certificate that is there twice.
 func Vet(certs []Certificate, at time.Time) []Finding {
-	all := make([]member, len(certs))
+	all := make([]vetted, len(certs))
 	for i, c := range certs {
-		all[i] = newMember(c, "")
+		all[i] = newVetted(Member{Certificate: c})
 	}
 	return vet(all, at, nil)
 }
@@ -76,11 +77,11 @@ type VetOptions struct {
 // are in the order of the bundles and their certificates. The error is that of
 // [NewGraph].
 func VetBundles(o VetOptions, bundles ...*Bundle) ([]Finding, error) {
-	var members []member
+	var members []vetted
 	var certs []Certificate
-	for _, b := range bundles {
-		members = append(members, b.members()...)
-		certs = append(certs, b.certs...)
+	for _, m := range Members(bundles...) {
+		members = append(members, newVetted(m))
+		certs = append(certs, m.Certificate)
 	}
 	graph, err := NewGraph(certs)
 	if err != nil {
@@ -89,33 +90,27 @@ func VetBundles(o VetOptions, bundles ...*Bundle) ([]Finding, error) {
 	return vet(members, o.At, newSet(o, members, graph)), nil
 }
 
-// member is a certificate with what the rules need to know of it.
-type member struct {
-	Certificate
-	kind   Kind
+// vetted is a certificate with what the rules need to know of it.
+type vetted struct {
+	Member
 	digest string // hexadecimal
 }
 
-func (b *Bundle) members() []member {
-	all := make([]member, len(b.certs))
-	for i, c := range b.certs {
-		all[i] = newMember(c, b.header.Kind)
-	}
-	return all
+func newVetted(m Member) vetted {
+	return vetted{m, digestText(m.X509)}
 }
 
-func newMember(c Certificate, k Kind) member {
-	return member{c, k, fmt.Sprintf("%x", sha256.Sum256(c.X509.Raw))}
-}
+// digestText is the SHA-256 of a certificate in lower-case hexadecimal.
+func digestText(c *x509.Certificate) string { return fmt.Sprintf("%x", sha256.Sum256(c.Raw)) }
 
 // vet applies all rules; those for sets if there is one.
-func vet(members []member, at time.Time, s *set) []Finding {
+func vet(members []vetted, at time.Time, s *set) []Finding {
 	var all []Finding
-	first := map[string]member{}
+	first := map[string]vetted{}
 	for i, m := range members {
 		add := func(r Rule, severity Severity, text string) {
 			if text != "" {
-				all = append(all, Finding{r.ID, severity, m.Vendor, m.Name, text, m.kind, m.digest})
+				all = append(all, Finding{r.ID, severity, m.Vendor, m.Name, text, m.Kind, m.digest})
 			}
 		}
 		for _, r := range rules {

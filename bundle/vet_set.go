@@ -27,7 +27,7 @@ var setRules = []struct {
 // set is what the rules for sets look at.
 type set struct {
 	VetOptions
-	members []member
+	members []vetted
 	graph   *Graph
 	// budgets say how many more CAs may follow below each certificate in its best
 	// chain to a root, or why none may.
@@ -43,11 +43,11 @@ const (
 	unchained = -2
 )
 
-func newSet(o VetOptions, members []member, g *Graph) *set {
+func newSet(o VetOptions, members []vetted, g *Graph) *set {
 	s := &set{VetOptions: o, members: members, graph: g, keys: map[string][]int{}, serials: map[string][]int{}}
 	seen := map[string]bool{}
 	for i, m := range members {
-		s.roots = s.roots || m.kind == Roots
+		s.roots = s.roots || m.Kind == Roots
 		if seen[m.digest] {
 			continue
 		}
@@ -61,7 +61,7 @@ func newSet(o VetOptions, members []member, g *Graph) *set {
 }
 
 // serialKey is what identifies a certificate in a revocation list.
-func serialKey(m member) string {
+func serialKey(m vetted) string {
 	issuer, err := canonicalName(m.X509.RawIssuer)
 	if err != nil {
 		issuer = string(m.X509.RawIssuer)
@@ -77,7 +77,7 @@ func (s *set) chain() {
 	var queue []int
 	for i, m := range s.members {
 		s.budgets[i] = unchained
-		if m.kind == Roots {
+		if m.Kind == Roots {
 			s.budgets[i] = pathLength(m)
 			queue = append(queue, i)
 		}
@@ -108,7 +108,7 @@ func (s *set) below(issuer, i int) int {
 }
 
 // pathLength is how many CAs may follow below a certificate.
-func pathLength(m member) int {
+func pathLength(m vetted) int {
 	if n := m.X509.MaxPathLen; n > 0 || n == 0 && m.X509.MaxPathLenZero {
 		return min(n, limits.BundleChain)
 	}
@@ -127,7 +127,7 @@ func vetSoon(s *set, i int) (Severity, string) {
 // -partial_chain for one that is not self-signed, unless it finds the issuer.
 func vetRoot(s *set, i int) (Severity, string) {
 	switch {
-	case s.members[i].kind != Roots || s.graph.SelfSigned(i):
+	case s.members[i].Kind != Roots || s.graph.SelfSigned(i):
 		return "", ""
 	case len(s.graph.Issuers(i)) > 0:
 		return Info, "is a root that is not self-signed but issued by " + s.name(s.graph.Issuers(i)[0].Issuer)
@@ -136,7 +136,7 @@ func vetRoot(s *set, i int) (Severity, string) {
 }
 
 func vetIntermediate(s *set, i int) (Severity, string) {
-	if s.members[i].kind == Intermediates && s.graph.SelfSigned(i) {
+	if s.members[i].Kind == Intermediates && s.graph.SelfSigned(i) {
 		return Error, "is an intermediate that is self-signed"
 	}
 	return "", ""

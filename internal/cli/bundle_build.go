@@ -40,7 +40,8 @@ func (a *app) bundleBuild() *cobra.Command {
 HTTPS, compares all of its pinned fingerprints and writes PEM bundles: the same
 bytes each time.
 
-Without --kind, --output is a folder, which gets both bundles and SHA256SUMS:
+Without --kind, --output is a folder, which gets both bundles, index.json, which tells
+programs what is in them, and SHA256SUMS:
 
   sealsmith bundle build --date 2026-11-20 --output release
 
@@ -95,7 +96,9 @@ func (a *app) runBundleBuild(ctx context.Context, f bundleBuildFlags) error {
 		return err
 	}
 	for _, finding := range out.Findings {
-		a.say("sealsmith: %s", finding)
+		if finding.Severity != bundle.Info {
+			a.say("sealsmith: %s", finding)
+		}
 	}
 	return a.writeBundles(f, out)
 }

@@ -23,8 +23,8 @@ func (a *app) bundleSign() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "sign DIR --key KEY",
 		Short: "sign a folder of TPM CA bundles",
-		Long: `Sign checks that the bundles in the folder have the digests that SHA256SUMS
-names, and signs SHA256SUMS twice with a key of usage artifact:
+		Long: `Sign checks that the bundles in the folder and their index have the digests that
+SHA256SUMS names and fit together, and signs SHA256SUMS twice with a key of usage artifact:
 
   SHA256SUMS.sig             SSHSIG, for ssh-keygen -Y verify
   SHA256SUMS.sigstore.json   Sigstore bundle, for cosign verify-blob
@@ -53,6 +53,10 @@ func (a *app) signRelease(ctx context.Context, dir, keyRef, namespace string) er
 	}
 	if _, err := folder.checkFiles(); err != nil {
 		return fmt.Errorf("%s is not fit to be signed: %w", dir, err)
+	}
+	// Who verifies relies on the signer for this: it takes longer than all the rest.
+	if err := folder.index.CheckParents(folder.bundles...); err != nil {
+		return refused(verify.MalformedFile, "%s: %w", bundle.IndexName, err)
 	}
 	sums := folder.files[bundle.SumsName]
 	k, done, err := a.signer(ctx, keyRef, "the TPM CA bundles in "+filepath.Base(dir))

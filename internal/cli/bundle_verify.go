@@ -19,8 +19,8 @@ func (a *app) bundleVerify() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "verify DIR (--key FILE | --allowed-signers FILE --identity WHO)",
 		Short: "verify a signed folder of TPM CA bundles",
-		Long: `Verify checks the signatures over SHA256SUMS, that both bundles have the digests
-it names, and that the folder holds nothing else. It needs no network and no
+		Long: `Verify checks the signatures over SHA256SUMS, that both bundles and their index have
+the digests it names and fit together, and that the folder holds nothing else. It needs no network and no
 device.
 
 Whom to trust is said on the command line, with files from outside the folder:

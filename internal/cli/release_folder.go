@@ -26,6 +26,9 @@ const (
 type releaseFolder struct {
 	dir   string
 	files map[string][]byte
+	// What checkFiles found in them.
+	bundles []*bundle.Bundle
+	index   *bundle.Index
 }
 
 // isFolder says what to give when the argument is no folder.
@@ -103,6 +106,8 @@ func releaseLimit(name string) int64 {
 	switch {
 	case slices.Contains(bundleNames(), name):
 		return limits.BundleFile
+	case name == bundle.IndexName:
+		return limits.BundleIndex
 	case name == bundle.SumsName:
 		return limits.BundleSums
 	}
@@ -121,7 +126,7 @@ var signatureName = regexp.MustCompile(`^SHA256SUMS(?:\.[A-Za-z0-9][A-Za-z0-9@._
 
 // others are the files that no check of ours is about: signatures of more people.
 func (r *releaseFolder) others() []string {
-	checked := append(bundleNames(), bundle.SumsName, bundle.SumsName+sshsigEnding, bundle.SumsName+sigstoreEnding)
+	checked := append(summedNames(), bundle.SumsName, bundle.SumsName+sshsigEnding, bundle.SumsName+sigstoreEnding)
 	var names []string
 	for _, name := range slices.Sorted(maps.Keys(r.files)) {
 		if !slices.Contains(checked, name) {
@@ -139,26 +144,26 @@ func bundleNames() []string {
 	return names
 }
 
-// checkFiles compares both bundles with SHA256SUMS, reads them whole, and returns
-// what it checked.
+// summedNames are the files that SHA256SUMS names.
+func summedNames() []string { return append(bundleNames(), bundle.IndexName) }
+
+// checkFiles compares both bundles and their index with SHA256SUMS, reads them whole,
+// and returns what it checked.
 func (r *releaseFolder) checkFiles() ([]string, error) {
 	data, err := r.file(bundle.SumsName)
 	if err != nil {
 		return nil, err
 	}
-	sums, err := bundle.ParseSums(data, bundleNames()...)
+	sums, err := bundle.ParseSums(data, summedNames()...)
 	if err != nil {
 		return nil, refused(verify.ChangedFile, "%w", err)
 	}
 	var checks []string
 	for _, kind := range bundle.Kinds() {
 		name := kind.FileName()
-		data, err := r.file(name)
+		data, err := r.summed(sums, name)
 		if err != nil {
 			return nil, err
-		}
-		if err := sums.Check(name, data); err != nil {
-			return nil, refused(verify.ChangedFile, "%w", err)
 		}
 		b, err := bundle.Parse(data)
 		if err != nil {
@@ -167,11 +172,31 @@ func (r *releaseFolder) checkFiles() ([]string, error) {
 		if b.Header().Kind != kind {
 			return nil, refused(verify.MalformedFile, "%s holds %s", name, b.Header().Kind)
 		}
+		r.bundles = append(r.bundles, b)
 		checks = append(checks,
 			name+" has the digest that SHA256SUMS names",
 			fmt.Sprintf("%s is a well-formed bundle of %d %s, dated %s", name, len(b.Certificates()), kind, b.Header().Date))
 	}
-	return checks, nil
+	data, err = r.summed(sums, bundle.IndexName)
+	if err != nil {
+		return nil, err
+	}
+	if r.index, err = bundle.ParseIndex(data, r.bundles...); err != nil {
+		return nil, refused(verify.MalformedFile, "%s: %w", bundle.IndexName, err)
+	}
+	return append(checks, bundle.IndexName+" has the digest that SHA256SUMS names and says what the bundles hold"), nil
+}
+
+// summed is a file with the digest that SHA256SUMS names.
+func (r *releaseFolder) summed(sums bundle.Sums, name string) ([]byte, error) {
+	data, err := r.file(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := sums.Check(name, data); err != nil {
+		return nil, refused(verify.ChangedFile, "%w", err)
+	}
+	return data, nil
 }
 
 func (r *releaseFolder) file(name string) ([]byte, error) {

@@ -1,0 +1,133 @@
+package bundle
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+
+	"github.com/sealsmith/sealsmith/internal/limits"
+)
+
+// ParseIndex reads the index of these bundles. It takes only what [NewIndex] makes of
+// them: all that follows from the bundles is computed anew and every byte compared.
+// Not in the bundles are URLs, statuses and findings, which are what the builder
+// says; and of the parents it is checked that they have the name and the key
+// identifier of the issuer. Their signatures are left to [Index.CheckParents]: that
+// takes as long as all the rest of a verification.
+func ParseIndex(data []byte, bundles ...*Bundle) (*Index, error) {
+	if len(data) > limits.BundleIndex {
+		return nil, fmt.Errorf("the index has more than %d bytes", limits.BundleIndex)
+	}
+	var claimed Index
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&claimed); err != nil {
+		return nil, fmt.Errorf("not JSON of an index: %s", quote(err.Error()))
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return nil, errors.New("something after the JSON of the index")
+	}
+	if claimed.Version != indexVersion {
+		return nil, fmt.Errorf("version %d of the index is not supported: want %d", claimed.Version, indexVersion)
+	}
+	x, err := describe(bundles)
+	if err != nil {
+		return nil, err
+	}
+	if err := x.take(&claimed, bundles); err != nil {
+		return nil, err
+	}
+	want, err := x.Encode()
+	if err != nil {
+		return nil, err
+	}
+	if problems := differences(data, want); len(problems) > 0 {
+		return nil, problems[0]
+	}
+	return x, nil
+}
+
+// take adds what another index says and the bundles do not.
+func (x *Index) take(claimed *Index, bundles []*Bundle) error {
+	by := map[string]*IndexCertificate{}
+	for i, c := range claimed.Certificates {
+		by[c.SHA256] = &claimed.Certificates[i]
+	}
+	nodes := map[string]*node{}
+	for _, m := range Members(bundles...) {
+		n, err := newNode(m.X509)
+		if err != nil {
+			return fmt.Errorf("%s %q: %w", m.Vendor, m.Name, err)
+		}
+		nodes[digestText(m.X509)] = n
+	}
+	for i := range x.Certificates {
+		c := &x.Certificates[i]
+		claim := by[c.SHA256]
+		if claim == nil {
+			return fmt.Errorf("the index does not have %s %q with the digest %s", c.Vendor, c.Name, c.SHA256)
+		}
+		if err := claim.check(); err != nil {
+			return fmt.Errorf("%s %q: %w", c.Vendor, c.Name, err)
+		}
+		for _, parent := range claim.Parents {
+			if !mayIssue(nodes[parent], nodes[c.SHA256]) {
+				return fmt.Errorf("%s %q: parent %s did not issue it", c.Vendor, c.Name, quote(parent))
+			}
+		}
+		c.URL, c.Status, c.Parents, c.Findings = claim.URL, claim.Status, claim.Parents, claim.Findings
+	}
+	return nil
+}
+
+// mayIssue says whether issuer, which may be nil, has the name and the key that the
+// issuer of n must have.
+func mayIssue(issuer, n *node) bool {
+	return issuer != nil && issuer != n && issuer.subject == n.issuer && n.foreignTo(issuer) < 2
+}
+
+var rulePattern = regexp.MustCompile(`^[a-z0-9-]{1,64}$`)
+
+// check says what cannot be true of the words of a builder.
+func (c *IndexCertificate) check() error {
+	if c.URL != "" {
+		if err := checkURL(c.URL); err != nil {
+			return fmt.Errorf("url: %w", err)
+		}
+	}
+	if !slices.Contains([]string{"", "current", "historic"}, c.Status) {
+		return fmt.Errorf("status %s is neither current nor historic", quote(c.Status))
+	}
+	// In order, and each once: one set of parents has one encoding.
+	if !slices.IsSorted(c.Parents) || len(slices.Compact(slices.Clone(c.Parents))) != len(c.Parents) {
+		return errors.New("the parents are not sorted")
+	}
+	for _, f := range c.Findings {
+		if !rulePattern.MatchString(f.Rule) || !slices.Contains([]Severity{Error, Warning, Info}, f.Severity) {
+			return fmt.Errorf("finding %s of severity %s is none", quote(f.Rule), quote(string(f.Severity)))
+		}
+		if err := checkPrintable(f.Text); err != nil {
+			return fmt.Errorf("finding %s: %w", f.Rule, err)
+		}
+	}
+	return nil
+}
+
+// CheckParents says whether the parents of each certificate are those among the
+// bundles that issued it, by their names and their signatures.
+func (x *Index) CheckParents(bundles ...*Bundle) error {
+	parents, err := findParents(bundles)
+	if err != nil {
+		return err
+	}
+	for _, c := range x.Certificates {
+		if !slices.Equal(c.Parents, parents[c.SHA256]) {
+			return fmt.Errorf("%s %q: the parents in the index are %q, want %q", c.Vendor, c.Name, c.Parents, parents[c.SHA256])
+		}
+	}
+	return nil
+}
