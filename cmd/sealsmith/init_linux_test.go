@@ -129,7 +129,6 @@ func TestInitAtTheTerminal(t *testing.T) {
 	s.answer("without a PIN?", "no")
 	s.answer("Choose a PIN", "2718 2818")
 	s.answer("once more", "2718 2818")
-	s.answer("for the agent to remember", "2718 2818")
 	if err := wait(); err != nil {
 		t.Fatalf("%v: %s", err, s.unread())
 	}

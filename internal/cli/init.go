@@ -6,6 +6,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -66,9 +70,12 @@ type setUp struct {
 	pinFD                  int
 
 	pin    *secret.Buffer // from pinFD
+	chosen *secret.Buffer // for the key that was made now
 	device string
 	in     key.Info
-	result initResult
+	// signing says that git signs with the key, once it has its lines.
+	signing bool
+	result  initResult
 }
 
 // initResult is what --json prints.
@@ -93,23 +100,19 @@ func (s *setUp) run(ctx context.Context) error {
 		defer pin.Wipe()
 		s.pin = pin
 	}
+	defer s.forget()
 	for _, step := range []func(context.Context) error{s.deviceAndKeys, s.runAgent, s.lines} {
 		if err := step(ctx); err != nil {
 			return err
 		}
 	}
-	if !s.json {
-		s.printLines()
-	}
 	err := s.tests(ctx)
 	if s.json {
 		return errors.Join(err, s.printJSON(s.result))
 	}
+	s.printLines()
 	if err == nil {
-		if os.Getenv("SSH_AUTH_SOCK") != s.result.Socket {
-			s.say("programs of this shell find the agent after: export SSH_AUTH_SOCK=%s", shellWord(s.result.Socket))
-		}
-		s.say("done")
+		s.next()
 	}
 	return err
 }
@@ -135,5 +138,30 @@ func (s *setUp) check() error {
 			return hint.Wrap(err, "install OpenSSH's client: the package openssh-client or openssh-clients")
 		}
 	}
+	if err := checkPlaces(); err != nil {
+		return err
+	}
 	return s.checkPIN()
+}
+
+// checkPlaces refuses places of which other programs would read something else than we
+// write, and those where our files would be in the way of their owner.
+func checkPlaces() error {
+	home := os.Getenv("HOME")
+	if !filepath.IsAbs(home) {
+		return hint.Wrap(fmt.Errorf("HOME is %.200q, not a whole path", home), "log in as the user for whom to set up the agent")
+	}
+	for _, path := range []string{home, userConfig(), xdg.Data(), xdg.State(), xdg.Runtime()} {
+		if strings.ContainsFunc(path, unicode.IsControl) {
+			return hint.Wrap(fmt.Errorf("the path %.200q has a control character", path), "choose another, by HOME or XDG_…")
+		}
+	}
+	info, err := os.Stat(home)
+	if err != nil {
+		return err
+	}
+	if owner, ok := info.Sys().(*syscall.Stat_t); ok && os.Getuid() == 0 && owner.Uid != 0 {
+		return hint.Wrap(fmt.Errorf("the home folder %s belongs to uid %d, who could not change what root writes there", home, owner.Uid), "run this without sudo")
+	}
+	return nil
 }

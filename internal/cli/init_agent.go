@@ -68,12 +68,15 @@ func endAgent(set systemd.Set, pid int) string {
 	return fmt.Sprintf("end it with: kill %d", pid)
 }
 
+// agentLog is the log of an agent that no systemd started.
+func agentLog() string { return filepath.Join(xdg.State(), "agent.log") }
+
 // startAgent starts the usual agent in the background: there is no systemd to do it.
 func (s *setUp) startAgent(ctx context.Context, program string) error {
 	if err := xdg.Private(xdg.State()); err != nil {
 		return err
 	}
-	log, err := os.OpenFile(filepath.Join(xdg.State(), "agent.log"), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	log, err := os.OpenFile(agentLog(), os.O_WRONLY|os.O_CREATE|os.O_TRUNC|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}

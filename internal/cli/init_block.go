@@ -93,7 +93,8 @@ func (b block) read() (path string, data []byte, perm fs.FileMode, err error) {
 func replaceBlock(data []byte, text string) ([]byte, error) {
 	old := string(data)
 	block := blockBegin + text + blockEnd
-	begins, ends := strings.Count(old, blockBegin), strings.Count(old, blockEnd)
+	// An editor may have changed the ends of the lines.
+	begins, ends := strings.Count(old, strings.TrimSpace(blockBegin)), strings.Count(old, strings.TrimSpace(blockEnd))
 	if begins == 0 && ends == 0 {
 		if old != "" && !strings.HasSuffix(old, "\n") {
 			old += "\n"

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -22,6 +23,7 @@ func TestReplaceBlock(t *testing.T) {
 		"end before begin":  {blockEnd + blockBegin, ""},
 		"begin in a line":   {"a " + ours, ""},
 		"two ends":          {ours + blockEnd, ""},
+		"other line ends":   {strings.ReplaceAll(ours, "\n", "\r\n"), ""},
 		"begins in a block": {blockBegin + blockBegin + blockEnd, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

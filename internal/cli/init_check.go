@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -69,7 +70,7 @@ func (s *setUp) unlock(ctx context.Context) (unlocked bool, err error) {
 	if err != nil || slices.ContainsFunc(status.PINs, func(held agent.HeldPIN) bool { return held.Key == s.in.ID }) {
 		return err == nil, err
 	}
-	pin := s.pin
+	pin := cmp.Or(s.pin, s.chosen)
 	if pin == nil {
 		if s.terminal() == nil {
 			return false, nil

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -17,6 +18,7 @@ import (
 	"github.com/sealsmith/sealsmith/internal/config"
 	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/internal/prompt"
+	"github.com/sealsmith/sealsmith/internal/secret"
 	"github.com/sealsmith/sealsmith/internal/xdg"
 	"github.com/sealsmith/sealsmith/key"
 	"github.com/sealsmith/sealsmith/tpm"
@@ -186,6 +188,9 @@ func (s *setUp) makeKey(ctx context.Context, client *agent.Client, name string, 
 		}
 		if !without {
 			spec.PIN = newPIN(terminal, fmt.Sprintf("Choose a PIN for the new key %s.", name))
+			if usage == key.SSH {
+				spec.PIN = s.keep(spec.PIN)
+			}
 		}
 	}
 	in, err := client.Create(ctx, spec)
@@ -199,6 +204,26 @@ func (s *setUp) makeKey(ctx context.Context, client *agent.Client, name string, 
 	s.say("made the key %s, %s", in.Ref.Name, with)
 	s.noteNew(in)
 	return in, nil
+}
+
+// keep remembers the PIN that is chosen, so that the tests need not ask again.
+func (s *setUp) keep(choose key.LendFunc) key.LendFunc {
+	return func(ctx context.Context, use func([]byte) error) error {
+		return choose(ctx, func(pin []byte) (err error) {
+			s.forget()
+			if s.chosen, err = secret.Read(bytes.NewReader(pin), len(pin)); err != nil {
+				return err
+			}
+			return use(pin)
+		})
+	}
+}
+
+// forget is the end of what keep remembers.
+func (s *setUp) forget() {
+	if s.chosen != nil {
+		s.chosen.Wipe()
+	}
 }
 
 // withoutPIN asks for a yes to the choice that protects less: who cancels this has

@@ -8,10 +8,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/sealsmith/sealsmith/internal/atomicfile"
-	"github.com/sealsmith/sealsmith/internal/systemd"
+	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/internal/xdg"
 )
 
@@ -45,7 +46,7 @@ func (s *setUp) lines(ctx context.Context) error {
 		default:
 			kept, err := b.write()
 			if err != nil {
-				return err
+				return hint.Wrap(err, "put the lines there yourself; to see them, run: sealsmith init "+s.in.Ref.Name)
 			}
 			b.Written = true
 			s.say("wrote lines into %s", b.File)
@@ -72,41 +73,6 @@ func (s *setUp) publicKeyFile() error {
 
 func (s *setUp) publicKeyPath() string { return filepath.Join(xdg.Keys(), s.in.Ref.Name+".pub") }
 
-// shellBlock is for ssh-add and git, which know no IdentityAgent. An agent that
-// somebody who logs in here brings along stays.
-func (s *setUp) shellBlock(home, program string) block {
-	b := block{File: profile(home, os.Getenv("SHELL"))}
-	b.Text = fmt.Sprintf("[ -n \"${SSH_CONNECTION:-}\" ] && [ -n \"${SSH_AUTH_SOCK:-}\" ] || export SSH_AUTH_SOCK=%s\n", shellWord(s.result.Socket))
-	if set := systemd.User(); !set.Installed() && !set.Running() {
-		b.Text += fmt.Sprintf("(setsid %s -D >/dev/null 2>&1 &)\n", shellWord(program)) // a second one ends by itself
-	}
-	if b.File == "" {
-		b.File = "the start-up file of your shell"
-		b.hold = "the lines are in the language of sh"
-	}
-	return b
-}
-
-// profile is the file that a login shell reads, or empty if it is no relative of sh.
-func profile(home, shell string) string {
-	candidates := []string{".profile"}
-	switch filepath.Base(shell) {
-	case "zsh":
-		candidates = []string{".zprofile"}
-	case "bash":
-		candidates = []string{".bash_profile", ".bash_login", ".profile"}
-	case "fish", "csh", "tcsh":
-		return ""
-	}
-	for _, name := range candidates {
-		path := filepath.Join(home, name)
-		if _, err := os.Stat(path); err == nil {
-			return path
-		}
-	}
-	return filepath.Join(home, candidates[len(candidates)-1])
-}
-
 // unknownEmail is the reader's to change.
 const unknownEmail = "you@example.org"
 
@@ -127,23 +93,33 @@ func (s *setUp) gitBlocks(ctx context.Context, home string) []block {
 			settings.hold = "git has another " + want[0]
 		}
 	}
+	if lock := settings.File + ".lock"; !isGone(lock) {
+		settings.hold = "git changes it now, or was killed while it did: " + lock + " is there"
+	}
+	s.signing = settings.hold == ""
 	// Whose commits were signed by another key go on trusting that.
 	return []block{settings, {File: signers, Text: fmt.Sprintf("%s namespaces=\"git\" %s\n", email, s.result.Key.PublicKey), hold: settings.hold}}
 }
 
 // gitSetting is a setting of the user, or empty.
 func gitSetting(ctx context.Context, name string) string {
-	out, err := exec.CommandContext(ctx, "git", "config", "--global", name).Output()
+	out, err := exec.CommandContext(ctx, "git", "config", "--global", "--includes", name).Output()
 	if err != nil {
 		return "" // git says so of a setting that is not there
 	}
 	return strings.TrimSpace(string(out))
 }
 
+// userConfig is the folder of the configurations of a user's programs.
+func userConfig() string { return filepath.Dir(filepath.Dir(xdg.ConfigFile())) }
+
 // gitConfig is the file that git config --global writes.
 func gitConfig(home string) string {
+	if path := os.Getenv("GIT_CONFIG_GLOBAL"); path != "" {
+		return path
+	}
 	path := filepath.Join(home, ".gitconfig")
-	other := filepath.Join(filepath.Dir(filepath.Dir(xdg.ConfigFile())), "git", "config")
+	other := filepath.Join(userConfig(), "git", "config")
 	if _, err := os.Stat(path); err != nil {
 		if _, err := os.Stat(other); err == nil {
 			return other
@@ -154,18 +130,36 @@ func gitConfig(home string) string {
 
 // printLines prints what is still to be put somewhere, and the public key.
 func (s *setUp) printLines() {
-	missing := false
 	for _, b := range s.result.Lines {
 		if !b.Written {
 			fmt.Fprintf(s.Out, "# For %s:\n%s\n", b.File, b.Text)
-			missing = true
 		}
 	}
-	if missing && !s.write {
-		s.say("to have the lines put into your files, run: sealsmith init %s --write", s.in.Ref.Name)
+	fmt.Fprintf(s.Out, "# The public key, for servers and forges:\n%s\n", s.result.Key.PublicKey)
+}
+
+// next says how to go on, in lines for a shell.
+func (s *setUp) next() {
+	s.say("done. What comes next:")
+	missing := func(b block) bool { return !b.Written && b.hold == "" }
+	if slices.ContainsFunc(s.result.Lines, missing) {
+		s.say("  sealsmith init %s --write   # puts the lines above into your files", s.in.Ref.Name)
 	}
-	fmt.Fprintf(s.Out, "# The public key, for servers (or: ssh-copy-id -f -i %s USER@HOST) and forges:\n%s\n",
-		shellWord(s.publicKeyPath()), s.result.Key.PublicKey)
+	if other := os.Getenv("SSH_AUTH_SOCK"); other != s.result.Socket {
+		s.say("  export SSH_AUTH_SOCK=%s   # for what you start in this shell", shellWord(s.result.Socket))
+		if other != "" && !isGone(other) {
+			s.say("  # another agent is at %s; to use its keys too, name it as agents: in %s", other, xdg.ConfigFile())
+		}
+	}
+	if s.test == "" {
+		s.say("  ssh-copy-id -f -i %s USER@HOST   # gives a server the public key; then: ssh USER@HOST", shellWord(s.publicKeyPath()))
+	}
+	if s.signing {
+		s.say("  git commit -S   # signs with the key")
+	}
+	if s.in.Policy.PIN {
+		s.say("  sealsmith agent unlock-key %s   # when ssh says: agent refused operation; it could not ask for the PIN", s.in.Ref.Name)
+	}
 }
 
 // sshWord writes a path as one word of ssh_config(5).
@@ -179,9 +173,4 @@ func gitWord(path string) string {
 		return path
 	}
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(path) + `"`
-}
-
-// shellWord writes a path as one word of sh.
-func shellWord(path string) string {
-	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
 }

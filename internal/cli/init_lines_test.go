@@ -43,17 +43,27 @@ func TestWords(t *testing.T) {
 	}
 }
 
+func TestFishWord(t *testing.T) {
+	if got, want := fishWord(`it's a \ path`), `'it\'s a \\ path'`; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
 func TestProfile(t *testing.T) {
 	home := t.TempDir()
+	t.Setenv("ZDOTDIR", "")
 	for shell, want := range map[string]string{
-		"/bin/sh": ".profile", "/bin/bash": ".profile", "/usr/bin/zsh": ".zprofile", "": ".profile", "/usr/bin/fish": "", "/bin/tcsh": "",
+		"/bin/sh": ".profile", "/bin/bash": ".profile", "/usr/bin/zsh": ".zprofile", "": ".profile", "/bin/tcsh": "",
 	} {
 		if want != "" {
 			want = filepath.Join(home, want)
 		}
-		if got := profile(home, shell); got != want {
-			t.Errorf("%s reads %q, want %q", shell, got, want)
+		if got, fish := profile(home, shell); got != want || fish {
+			t.Errorf("%s reads %q (fish: %v), want %q", shell, got, fish, want)
 		}
+	}
+	if got, fish := profile(home, "/usr/bin/fish"); !strings.HasSuffix(got, "/fish/conf.d/sealsmith.fish") || !fish {
+		t.Errorf("fish reads %q (fish: %v)", got, fish)
 	}
 	// bash reads only the first that there is.
 	login := filepath.Join(home, ".bash_login")
@@ -62,7 +72,11 @@ func TestProfile(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got := profile(home, "/bin/bash"); got != login {
+	if got, _ := profile(home, "/bin/bash"); got != login {
 		t.Errorf("bash reads %q", got)
+	}
+	t.Setenv("ZDOTDIR", "/elsewhere")
+	if got, _ := profile(home, "/bin/zsh"); got != "/elsewhere/.zprofile" {
+		t.Errorf("zsh reads %q", got)
 	}
 }
