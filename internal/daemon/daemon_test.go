@@ -134,6 +134,7 @@ func (h *home) command(t *testing.T, args ...string) *exec.Cmd {
 func (h *home) start(t *testing.T) *exec.Cmd {
 	t.Helper()
 	cmd := h.command(t, "-D")
+	cmd.Dir = h.dir
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.StdoutPipe()

@@ -16,7 +16,7 @@ import (
 )
 
 // helperArg is the first argument of a process that startHelper started; the others
-// are the configured pinentry and the device.
+// are the configuration file and the device.
 const helperArg = "--helper"
 
 // startHelper starts the helper of an agent, which must be closed, and then waited
@@ -34,7 +34,7 @@ func startHelper(f *flags, log *slog.Logger) (h *helper.Client, wait func() erro
 	if f.foreground {
 		stderr = os.Stderr // in the background it is somebody else's, who waits for its end
 	}
-	return helper.Start([]string{helperArg, c.Pinentry, device}, stderr, func(err error) {
+	return helper.Start([]string{helperArg, f.config, device}, stderr, func(err error) {
 		log.Error("the helper is lost: until the agent is restarted, nobody can be asked", logx.Err, err)
 	})
 }
@@ -54,7 +54,18 @@ func helperMain(args []string) error {
 	if err != nil {
 		return err
 	}
-	services := helper.Services{Prompter: prompt.New(args[0])}
+	choose := func() (prompt.Prompter, error) {
+		c, err := config.Load(args[0])
+		if err != nil {
+			return nil, err
+		}
+		return prompt.New(c.Pinentry), nil
+	}
+	prompter, err := choose()
+	if err != nil {
+		return errors.Join(err, conn.Close())
+	}
+	services := helper.Services{Prompter: prompter, Choose: choose}
 	if strings.HasPrefix(args[1], "swtpm:") {
 		s, err := tpm.NewSWTPM(args[1], nil)
 		if err != nil {

@@ -176,6 +176,28 @@ func TestWithdrawnThroughHelper(t *testing.T) {
 	}
 }
 
+// TestReloadPinentry: who asks follows the configuration, which names a file that need not
+// be absolute for the agent to find it again.
+func TestReloadPinentry(t *testing.T) {
+	t.Parallel()
+	a := newAsked(t, "SEALSMITH_CONFIG=CONFIG_HOME/sealsmith/config.yaml")
+	a.begin(t, "pinentry: /nonexistent/pinentry\n")
+	if err := a.sign(t.Context()); !errors.Is(err, key.ErrDenied) {
+		t.Errorf("without a pinentry: %v", err)
+	}
+	a.write(t, "CONFIG_HOME/sealsmith/config.yaml", "pinentry: 7\nnonsense: 1\n", 0o600)
+	if _, err := a.client.Reload(t.Context()); err == nil {
+		t.Error("took a bad configuration")
+	}
+	a.write(t, "CONFIG_HOME/sealsmith/config.yaml", "pinentry: "+a.pinentry+"\n", 0o600)
+	if _, err := a.client.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.sign(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestHelperIsKilled: the agent goes on without a helper, and says what is wrong.
 func TestHelperIsKilled(t *testing.T) {
 	t.Parallel()

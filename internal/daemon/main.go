@@ -10,12 +10,14 @@ import (
 	"log/syslog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime/debug"
 	"strings"
 	"syscall"
 
 	sdnotify "github.com/coreos/go-systemd/v22/daemon"
 
+	"github.com/sealsmith/sealsmith/internal/config"
 	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/internal/logx"
@@ -96,6 +98,10 @@ func run(ctx context.Context, f *flags, ready *os.File, stdout, stderr io.Writer
 
 // assemble makes the agent that serves these sockets, and its helper.
 func assemble(f *flags, p *places, log *slog.Logger) (d *Daemon, closeAll func() error, err error) {
+	// The helper, and the agent in the background, are in another folder.
+	if f.config, err = filepath.Abs(config.File(f.config)); err != nil {
+		return nil, nil, err
+	}
 	h, wait, err := startHelper(f, log)
 	if err != nil {
 		return nil, nil, err

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/sealsmith/sealsmith/agent"
@@ -24,12 +25,19 @@ func (o Options) reload(started *config.Config) func() (agent.Settings, error) {
 		if err != nil {
 			return agent.Settings{}, fmt.Errorf("%w: %w", agent.ErrConfiguration, err)
 		}
+		if o.helper != nil {
+			who, err := o.helper.Who(context.Background(), true)
+			if err != nil {
+				return agent.Settings{}, err
+			}
+			o.Log.Info("chosen to ask people", "by", who)
+		}
 		return agent.Settings{Rules: rules(c), SoftwareKeys: agent.SoftwarePolicy(c.SoftwareKeys), Offer: offered}, nil
 	}
 }
 
-// unchanged refuses what an agent has chosen once, at its start: its device, the
-// program that asks people, its sandbox and the other agents.
+// unchanged refuses what an agent has chosen once, at its start: its device, its sandbox
+// and the other agents.
 func (o Options) unchanged(before, after *config.Config) error {
 	const restart = "restart the agent to change it"
 	device, err := o.device(before)
@@ -42,8 +50,6 @@ func (o Options) unchanged(before, after *config.Config) error {
 		return err
 	case next != device:
 		return hint.Wrap(fmt.Errorf("tpm: the device would be %q, and a running agent keeps its own, %q", next, device), restart)
-	case after.Pinentry != before.Pinentry:
-		return hint.Wrap(fmt.Errorf("pinentry: is %q there, and a running agent keeps who asks people", after.Pinentry), restart)
 	case after.Sandbox != before.Sandbox:
 		return hint.Wrap(fmt.Errorf("sandbox: is %q there, and a running agent keeps its own", after.Sandbox), restart)
 	case !sameAgents(before, after):

@@ -1,6 +1,7 @@
 package helper
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -31,6 +32,9 @@ type Client struct {
 }
 
 var _ prompt.Prompter = (*Client)(nil)
+
+// errSilent is the error of what does not wait for people.
+var errSilent = errors.New("the helper does not answer")
 
 // NewClient speaks to the helper at the other end of conn, which it closes in the
 // end. lost is called, once, if the helper leaves before [Client.Close].
@@ -134,6 +138,16 @@ func label(lines []prompt.Line) []labelled {
 	return all
 }
 
+// Who says who asks people. With choose, the helper first reads the configuration again
+// and chooses by it.
+func (c *Client) Who(ctx context.Context, choose bool) (string, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, limits.HelperSend, errSilent)
+	defer cancel()
+	m, a, err := c.call(ctx, verbAsks, asking{choose}, nil)
+	m.drop()
+	return a.Who, err
+}
+
 // Chain follows a process to its ancestors; see [peercred.ChainOf].
 func (c *Client) Chain(ctx context.Context, pid int, descriptor *os.File, connected time.Duration) (peercred.Chain, error) {
 	m, a, err := c.call(ctx, verbChain, process{pid, connected}, descriptor)
@@ -143,7 +157,7 @@ func (c *Client) Chain(ctx context.Context, pid int, descriptor *os.File, connec
 
 // StartSWTPM starts the software TPM that the helper was made for; see [tpm.SWTPM].
 func (c *Client) StartSWTPM() (conn net.Conn, ended func() error, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), limits.HelperSend)
+	ctx, cancel := context.WithTimeoutCause(context.Background(), limits.HelperSend, errSilent)
 	defer cancel()
 	m, _, err := c.call(ctx, verbStartSWTPM, struct{}{}, nil)
 	if err != nil {
@@ -161,7 +175,7 @@ func (c *Client) StartSWTPM() (conn net.Conn, ended func() error, err error) {
 }
 
 func (c *Client) endSWTPM() error {
-	ctx, cancel := context.WithTimeout(context.Background(), limits.HelperExit)
+	ctx, cancel := context.WithTimeoutCause(context.Background(), limits.HelperExit, errSilent)
 	defer cancel()
 	m, _, err := c.call(ctx, verbEndSWTPM, struct{}{}, nil)
 	m.drop()
@@ -238,11 +252,12 @@ func (c *Client) forget(id uint32, answered chan message) {
 	}
 }
 
-// lost is the error of a request that has no helper any more.
+// lost is the error of a request that has no helper any more. Why the line has ended says
+// more than what became of the request.
 func (c *Client) lost(err error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return hint.Wrap(fmt.Errorf("%w: the agent has lost its helper: %w", prompt.ErrUnavailable, errors.Join(c.err, err)),
+	return hint.Wrap(fmt.Errorf("%w: the agent has lost its helper: %w", prompt.ErrUnavailable, cmp.Or(c.err, err)),
 		"restart the agent: it has given up the right to start programs")
 }
 

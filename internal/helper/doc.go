@@ -13,7 +13,9 @@
 // # Trust
 //
 // The helper is for an agent that a stranger may have taken over. Its verbs are fixed,
-// and no request names a program, an option or a file: those were chosen at its start.
+// and no request names a program, an option or a file: those were chosen at its start. An
+// agent can only have it choose once more who asks people, by the configuration, which it
+// reads itself and the agent cannot write.
 // Requests are parsed strictly, few at a time and bounded in size. What such an agent
 // can still do is to show any text in the helper's prompts and to have any process's
 // ancestors told: a prompt is as honest as the agent. The agent trusts the helper with

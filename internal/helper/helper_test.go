@@ -203,6 +203,34 @@ func TestDeadline(t *testing.T) {
 	}
 }
 
+// TestChoose: who asks can be chosen anew, and stays if the choice fails.
+func TestChoose(t *testing.T) {
+	chosen, failed := prompt.Nobody("it is Sunday"), error(nil)
+	c, _ := pair(t, Services{Prompter: &person{}, Choose: func() (prompt.Prompter, error) { return chosen, failed }})
+	if who, err := c.Who(t.Context(), false); err != nil || who == "" {
+		t.Errorf("%q, %v", who, err)
+	}
+	if err := c.Confirm(t.Context(), prompt.Prompt{Title: "yes"}); err != nil {
+		t.Error(err)
+	}
+	for _, choose := range []bool{true, false} {
+		if who, err := c.Who(t.Context(), choose); err != nil || !strings.Contains(who, "it is Sunday") {
+			t.Errorf("%q, %v", who, err)
+		}
+	}
+	failed = hint.Wrap(errors.New("bad configuration"), "mend it")
+	if _, err := c.Who(t.Context(), true); err == nil || err.Error() != "bad configuration" || len(hint.Of(err)) != 1 {
+		t.Errorf("%v", err)
+	}
+	if err := c.Confirm(t.Context(), prompt.Prompt{Title: "yes"}); !errors.Is(err, prompt.ErrUnavailable) {
+		t.Errorf("after the choice: %v", err)
+	}
+	without, _ := pair(t, Services{Prompter: &person{}})
+	if _, err := without.Who(t.Context(), true); err == nil {
+		t.Error("a choice where there is none")
+	}
+}
+
 func TestChain(t *testing.T) {
 	c, _ := pair(t, Services{Prompter: &person{}})
 	chain, err := c.Chain(t.Context(), os.Getpid(), nil, 0)
@@ -319,7 +347,7 @@ func TestLostHelper(t *testing.T) {
 	go func() { thinking <- c.Confirm(t.Context(), prompt.Prompt{Title: "think"}) }()
 	time.AfterFunc(50*time.Millisecond, func() { c.line.conn.CloseWrite() }) // the helper takes it for our end
 	for _, err := range []error{<-thinking, c.Confirm(t.Context(), prompt.Prompt{Title: "yes"})} {
-		if !errors.Is(err, prompt.ErrUnavailable) || !strings.Contains(err.Error(), "lost its helper") || len(hint.Of(err)) == 0 {
+		if !errors.Is(err, prompt.ErrUnavailable) || !strings.Contains(err.Error(), "lost its helper") || strings.Contains(err.Error(), "closed network") || len(hint.Of(err)) == 0 {
 			t.Errorf("%v, hints %q", err, hint.Of(err))
 		}
 	}

@@ -23,6 +23,9 @@ import (
 type Services struct {
 	// Prompter asks people.
 	Prompter prompt.Prompter
+	// Choose says who asks them from now on, when the agent has its configuration read
+	// again; nil: that cannot be done.
+	Choose func() (prompt.Prompter, error)
 	// StartSWTPM starts the software TPM on a unix socket; nil: there is none.
 	StartSWTPM func() (conn net.Conn, ended func() error, err error)
 }
@@ -48,8 +51,14 @@ type process struct {
 	Connected time.Duration
 }
 
+// asking is the text of verbAsks.
+type asking struct {
+	Choose bool // anew
+}
+
 // answer is the text of verbAnswer.
 type answer struct {
+	Who   string         `json:",omitempty"` // asks people
 	Chain peercred.Chain `json:",omitempty"`
 	Error string         `json:",omitempty"`
 	Class string         `json:",omitempty"` // of the error, see classes
@@ -71,8 +80,9 @@ type server struct {
 	ctx    context.Context // ends with the agent
 	places chan struct{}   // one for each request
 
-	mu      sync.Mutex // for running
-	running map[uint32]context.CancelFunc
+	mu       sync.Mutex // for the next two
+	running  map[uint32]context.CancelFunc
+	prompter prompt.Prompter
 
 	swtpm sync.Mutex   // for ended
 	ended func() error // of the software TPM that was started last, unless it was called
@@ -85,7 +95,7 @@ func Serve(conn *net.UnixConn, services Services) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &server{
 		Services: services, line: line{conn: conn}, ctx: ctx,
-		places: make(chan struct{}, limits.HelperRequests), running: map[uint32]context.CancelFunc{},
+		places: make(chan struct{}, limits.HelperRequests), running: map[uint32]context.CancelFunc{}, prompter: services.Prompter,
 	}
 	var requests sync.WaitGroup
 	err := s.receive(&requests)
@@ -179,6 +189,8 @@ func (s *server) do(ctx context.Context, m message) message {
 		reply.file, err = s.startSWTPM()
 	case verbEndSWTPM:
 		err = s.endSWTPM()
+	case verbAsks:
+		a.Who, err = s.asks(m.text)
 	default:
 		err = fmt.Errorf("%w: verb %d", errLine, m.verb)
 	}
@@ -209,7 +221,7 @@ func (s *server) askPIN(ctx context.Context, text []byte) (*secret.Buffer, error
 		return nil, err
 	}
 	defer done()
-	return s.Prompter.PIN(ctx, q)
+	return s.asker().PIN(ctx, q)
 }
 
 func (s *server) confirm(ctx context.Context, text []byte) error {
@@ -218,7 +230,36 @@ func (s *server) confirm(ctx context.Context, text []byte) error {
 		return err
 	}
 	defer done()
-	return s.Prompter.Confirm(ctx, q)
+	return s.asker().Confirm(ctx, q)
+}
+
+// asker is who asks people now. A question that is asked already stays with whom it is.
+func (s *server) asker() prompt.Prompter {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.prompter
+}
+
+// asks says who asks people, after choosing anew if that is wanted.
+func (s *server) asks(text []byte) (who string, err error) {
+	var q asking
+	if err := decode(text, &q); err != nil {
+		return "", err
+	}
+	if !q.Choose {
+		return prompt.Who(s.asker()), nil
+	}
+	if s.Choose == nil {
+		return "", errors.New("who asks people was chosen for good")
+	}
+	chosen, err := s.Choose()
+	if err != nil {
+		return "", err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.prompter = chosen
+	return prompt.Who(chosen), nil
 }
 
 func parseQuestion(ctx context.Context, text []byte) (prompt.Prompt, context.Context, context.CancelFunc, error) {

@@ -27,6 +27,7 @@ const (
 	verbChain           // process, with its descriptor -> chain
 	verbStartSWTPM      // -> socket
 	verbEndSWTPM        // its socket is closed
+	verbAsks            // asking -> who
 	verbCancel          // the request of that number; has no answer of its own
 )
 
