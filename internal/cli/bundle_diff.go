@@ -68,7 +68,7 @@ type bundleDiff struct {
 
 func (a *app) readDiff(before, after string) (*bundleDiff, error) {
 	if before == "-" && after == "-" {
-		return nil, usageError(errors.New("standard input can be read only once"))
+		return nil, errStdinTwice
 	}
 	var d bundleDiff
 	var err error

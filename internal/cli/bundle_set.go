@@ -17,13 +17,9 @@ import (
 // folders with both bundles of a release. Nothing says yet who made them.
 func (a *app) readBundles(paths ...string) ([]*bundle.Bundle, error) {
 	var all []*bundle.Bundle
-	stdin := false
-	for _, path := range paths {
-		if path == "-" {
-			if stdin {
-				return nil, usageError(errors.New("standard input can be read only once"))
-			}
-			stdin = true
+	for i, path := range paths {
+		if path == "-" && slices.Contains(paths[i+1:], "-") {
+			return nil, errStdinTwice
 		}
 		if info, err := os.Stat(path); err == nil && info.IsDir() && path != "-" {
 			both, err := readBundleFolder(path)
@@ -68,9 +64,14 @@ func readBundleFolder(dir string) ([]*bundle.Bundle, error) {
 	return all, nil
 }
 
+var errStdinTwice = usageError(errors.New("standard input can be read only once"))
+
 func parseBundle(path string, data []byte) (*bundle.Bundle, error) {
 	b, err := bundle.Parse(data)
 	if err != nil {
+		if path == "-" {
+			path = "standard input"
+		}
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return b, nil

@@ -55,6 +55,10 @@ const (
 	BundleHeader = 32 << 10
 )
 
+// BundleSoon is how long before it ends a certificate is said to expire soon: time
+// enough for a vendor to publish the next and for users to take a release with it.
+const BundleSoon = 90 * 24 * time.Hour
+
 // How an EK certificate's chain is looked for. Some of the certificates come from
 // who wants to be believed.
 const (

@@ -1,0 +1,161 @@
+package cli
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sealsmith/sealsmith/bundle"
+	"github.com/sealsmith/sealsmith/internal/hint"
+	"github.com/sealsmith/sealsmith/internal/limits"
+)
+
+// bundleShowFlags are the flags of `bundle show`.
+type bundleShowFlags struct {
+	vendors []string
+	at      time.Time
+}
+
+func (a *app) bundleShow() *cobra.Command {
+	var f bundleShowFlags
+	c := &cobra.Command{
+		Use:   "show BUNDLE...|DIR",
+		Short: "show the certificates of TPM CA bundles as a tree",
+		Long: `Show prints each root with the intermediates that it issued below it, by names as
+RFC 5280 compares them and by signatures: the kind of key, the last day of validity,
+and what the rules for certificates have against it. Give the roots and the
+intermediates together, or the folder of a release:
+
+  sealsmith bundle show release
+  sealsmith bundle show release --vendor AMD,IFX
+  sealsmith bundle show tpm-ca-certificates.pem --json
+
+It says nothing about who made the bundles: see sealsmith bundle verify.`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			for i, vendor := range f.vendors {
+				f.vendors[i] = strings.ToUpper(vendor)
+				if _, known := bundle.VendorName(f.vendors[i]); !known {
+					return hint.Wrap(usageError(fmt.Errorf("vendor id %q is not in the TCG registry", vendor)), "give an id such as IFX")
+				}
+			}
+			if f.at.IsZero() {
+				f.at = time.Now()
+			}
+			s, err := a.readShown(f, args)
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.printShownJSON(s)
+			}
+			return a.printTree(s)
+		},
+	}
+	c.Flags().StringSliceVar(&f.vendors, "vendor", nil, "show only the certificates of vendor `ID[,ID]`, and those that they chain to")
+	c.Flags().TimeVar(&f.at, "at", time.Time{}, []string{time.DateOnly, time.RFC3339}, "judge as at `TIME` (YYYY-MM-DD or RFC 3339) instead of now")
+	return c
+}
+
+// shown is what `bundle show` prints.
+type shown struct {
+	bundleShowFlags
+	bundles  []*bundle.Bundle
+	members  []bundle.Member
+	texts    []memberJSON // of the members
+	graph    *bundle.Graph
+	findings []bundle.Finding // about the members of the vendors that were asked for
+	byMember map[string][]bundle.Finding
+}
+
+func (a *app) readShown(f bundleShowFlags, paths []string) (*shown, error) {
+	s := &shown{bundleShowFlags: f, byMember: map[string][]bundle.Finding{}}
+	var err error
+	if s.bundles, err = a.readBundles(paths...); err != nil {
+		return nil, err
+	}
+	kinds := bundle.Kinds()
+	slices.SortStableFunc(s.bundles, func(a, b *bundle.Bundle) int {
+		return cmp.Compare(slices.Index(kinds, a.Header().Kind), slices.Index(kinds, b.Header().Kind))
+	})
+	s.members = bundle.Members(s.bundles...)
+	certs := make([]bundle.Certificate, len(s.members))
+	s.texts = make([]memberJSON, len(s.members))
+	for i, m := range s.members {
+		certs[i] = m.Certificate
+		if s.texts[i], err = newMemberJSON(m); err != nil {
+			return nil, err
+		}
+	}
+	if s.graph, err = bundle.NewGraph(certs); err != nil {
+		return nil, err
+	}
+	findings, err := bundle.VetBundles(bundle.VetOptions{At: f.at, Soon: limits.BundleSoon}, s.bundles...)
+	if err != nil {
+		return nil, err
+	}
+	for _, finding := range findings {
+		if s.wants(finding.Vendor) {
+			s.findings = append(s.findings, finding)
+			place := string(finding.Kind) + finding.SHA256
+			s.byMember[place] = append(s.byMember[place], finding)
+		}
+	}
+	return s, nil
+}
+
+// wants says whether a vendor was asked for.
+func (s *shown) wants(vendor string) bool {
+	return len(s.vendors) == 0 || slices.Contains(s.vendors, vendor)
+}
+
+// about are the findings about certificate i.
+func (s *shown) about(i int) []bundle.Finding {
+	return s.byMember[string(s.members[i].Kind)+s.texts[i].SHA256]
+}
+
+// shownJSON is the --json form of a certificate in its place.
+type shownJSON struct {
+	memberJSON
+	SelfSigned bool          `json:"self_signed"`
+	Issuers    []issuerJSON  `json:"issuers"` // in these bundles, itself left out
+	Findings   []findingJSON `json:"findings"`
+}
+
+type issuerJSON struct {
+	SHA256 string `json:"sha256"`
+	// Normalised: the names are equal by RFC 5280, section 7.1, but not byte for byte.
+	Normalised bool `json:"normalised"`
+}
+
+type findingJSON struct {
+	Rule     string          `json:"rule"`
+	Severity bundle.Severity `json:"severity"`
+	Text     string          `json:"text"`
+}
+
+func (a *app) printShownJSON(s *shown) error {
+	all := []shownJSON{}
+	for i, m := range s.members {
+		if !s.wants(m.Vendor) {
+			continue
+		}
+		one := shownJSON{memberJSON: s.texts[i], SelfSigned: s.graph.SelfSigned(i), Issuers: []issuerJSON{}, Findings: []findingJSON{}}
+		for _, l := range s.graph.Issuers(i) {
+			one.Issuers = append(one.Issuers, issuerJSON{s.texts[l.Issuer].SHA256, l.Normalised})
+		}
+		for _, f := range s.about(i) {
+			one.Findings = append(one.Findings, findingJSON{f.Rule, f.Severity, f.Text})
+		}
+		all = append(all, one)
+	}
+	return a.printJSON(struct {
+		Bundles      []bundleJSON `json:"bundles"`
+		At           time.Time    `json:"at"`
+		Certificates []shownJSON  `json:"certificates"`
+	}{bundlesJSON(s.bundles), s.at.UTC(), all})
+}
