@@ -19,7 +19,7 @@ const defaultDevice = "/dev/tpmrm0"
 
 const (
 	settingHint = "choose the TPM with --tpm, SEALSMITH_TPM or tpm: in config.yaml"
-	swtpmHint   = "without a TPM, a software TPM shows how it works and protects nothing: install the package swtpm and set swtpm:DIR"
+	swtpmHint   = "without a TPM, a software TPM shows how it works and protects nothing: install the package swtpm and give --tpm swtpm:$HOME/swtpm"
 	groupHint   = "TPM devices are for the group tss; run: sudo usermod -aG tss $USER, then log in again"
 )
 
