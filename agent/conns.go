@@ -34,10 +34,9 @@ type conn struct {
 	net.Conn
 	peer Peer
 
-	conns    *conns
-	place    *list.Element // in conns.idle, or nil
-	requests int           // under way
-	open     bool          // has a place in conns.count
+	conns *conns
+	place *list.Element // in conns.idle; nil while a request is under way
+	open  bool          // has a place in conns.count
 }
 
 // admit gives a connection its place; nil means that there is none.
@@ -77,14 +76,13 @@ func (c *conns) closeIdle() {
 func (n *conn) begin() {
 	n.conns.mu.Lock()
 	defer n.conns.mu.Unlock()
-	n.requests++
 	n.busy()
 }
 
 func (n *conn) end() {
 	n.conns.mu.Lock()
 	defer n.conns.mu.Unlock()
-	if n.requests--; n.requests == 0 && n.open {
+	if n.open {
 		n.place = n.conns.idle.PushBack(n)
 	}
 }

@@ -34,8 +34,6 @@ func TestConns(t *testing.T) {
 	second, secondClient := open()
 	third, thirdClient := open()
 	first.begin()
-	first.begin() // read ahead
-	first.end()
 	second.begin()
 	second.end()
 	fourth, _ := open()

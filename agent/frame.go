@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -53,7 +54,7 @@ type frameReader struct {
 }
 
 func newFrameReader(c net.Conn, b budget) *frameReader {
-	return &frameReader{c, bufio.NewReaderSize(c, limits.AgentFreeFrame), b}
+	return &frameReader{c, bufio.NewReaderSize(c, limits.AgentBuffer), b}
 }
 
 // next reads one message. Between messages a client may be silent for ever; once one
@@ -123,6 +124,23 @@ func (r *frameReader) whole() bool {
 	}
 	header, _ := r.in.Peek(headerSize) // of what is here
 	return uint64(have) >= headerSize+uint64(binary.BigEndian.Uint32(header))
+}
+
+// ended reads ahead as far as the buffer goes, and says whether the stream ended
+// there. A read deadline ends it, too.
+func (r *frameReader) ended() bool {
+	for {
+		_, err := r.in.Peek(r.in.Buffered() + 1)
+		if err != nil {
+			return !errors.Is(err, bufio.ErrBufferFull) && !errors.Is(err, os.ErrDeadlineExceeded)
+		}
+	}
+}
+
+// clear forgets what was read ahead: it may be a private key.
+func (r *frameReader) clear() {
+	ahead, _ := r.in.Peek(r.in.Buffered())
+	clear(ahead)
 }
 
 // cut makes an end inside a message an error.

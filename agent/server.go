@@ -43,6 +43,8 @@ type Config struct {
 	// Reload reads the configuration again; nil if that cannot be done. Its
 	// errors say what is wrong, and wrap [ErrConfiguration].
 	Reload func() (Settings, error)
+	// Process describes the process that serves, for its status; nil: it serves no sockets.
+	Process func(ctx context.Context) *Process
 	// Device is the device of the keys.
 	Device Device
 	// Audit records every request. The caller closes it after the server.
@@ -131,7 +133,12 @@ func (s *Server) begin(stop func(ctx context.Context) error) bool {
 func (s *Server) ServeSSH(l net.Listener) error {
 	in := &listener{Listener: l, server: s, conns: conns{max: limits.AgentConnections}}
 	defer l.Close()
-	if !s.begin(func(context.Context) error { return l.Close() }) {
+	stop := func(context.Context) error {
+		err := l.Close()
+		in.conns.closeIdle()
+		return err
+	}
+	if !s.begin(stop) {
 		return nil
 	}
 	defer s.serving.Done()

@@ -9,7 +9,7 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
-	"sync"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -51,17 +51,17 @@ const (
 // the other, as the protocol wants it.
 type sshConn struct {
 	*Server
-	conn *conn
+	conn   *conn
+	frames *frameReader
+	gone   context.CancelFunc // ends what is done for the client
 	session
 	proofs [][]byte // the messages that bound it, for the upstreams
 	relays []*relay // to the upstreams
 }
 
-// serveSSHConn serves one connection and closes it.
+// serveSSHConn serves one connection and closes it. One goroutine does it all: there
+// may be a thousand connections, most of them silent.
 func (s *Server) serveSSHConn(c *conn) {
-	ctx, gone := context.WithCancel(s.ctx)
-	var reader sync.WaitGroup
-	defer reader.Wait()
 	defer func() {
 		// A mistake of ours in one message must not end the process, which
 		// others depend on.
@@ -69,41 +69,42 @@ func (s *Server) serveSSHConn(c *conn) {
 			s.config.Log.Error("panic while serving a connection", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
 		}
 	}()
-	frames := make(chan frame, limits.AgentAhead)
-	defer func() {
-		for f := range frames { // that nobody will answer
-			f.release()
-		}
-	}()
-	defer c.Close() // ends the reader, which closes frames
+	defer c.Close()
+	ctx, gone := context.WithCancel(s.ctx)
 	defer gone()
-	reader.Go(func() {
-		defer close(frames)
-		defer gone() // a client that stopped sending no longer wants its answer
-		s.readFrames(ctx, c, frames)
-	})
-	client := sshConn{Server: s, conn: c, relays: s.upstreams.relays()}
+	client := sshConn{Server: s, conn: c, frames: newFrameReader(c, s.frames), gone: gone, relays: s.upstreams.relays()}
+	defer client.frames.clear()
 	defer client.closeRelays()
-	for {
-		select {
-		case <-s.stopping:
+	for !s.stops() {
+		if err := client.serve(ctx); err != nil {
+			if !errors.Is(err, io.EOF) {
+				s.config.Log.Debug("connection ended", logx.Peer, c.peer.PID, logx.Err, err)
+			}
 			return
-		case f, ok := <-frames:
-			if !ok {
-				return
-			}
-			if err := client.serve(ctx, f); err != nil {
-				s.config.Log.Debug("connection closed", logx.Peer, c.peer.PID, logx.Err, err)
-				return
-			}
 		}
 	}
 }
 
-// serve answers one message and gives its memory back.
-func (c *sshConn) serve(ctx context.Context, f frame) error {
+// stops says whether the server was told to stop.
+func (s *Server) stops() bool {
+	select {
+	case <-s.stopping:
+		return true
+	default:
+		return false
+	}
+}
+
+// serve reads one message, answers it and gives its memory back.
+func (c *sshConn) serve(ctx context.Context) error {
+	f, err := c.frames.next(ctx)
+	if err != nil {
+		return err
+	}
+	c.conn.begin()
 	defer c.conn.end()
 	defer f.release()
+	defer c.watch()()
 	answer, err := c.handle(ctx, f)
 	if err != nil {
 		return err
@@ -111,25 +112,23 @@ func (c *sshConn) serve(ctx context.Context, f frame) error {
 	return writeFrame(c.conn, answer)
 }
 
-// readFrames reads ahead by some messages, which is how the end of a connection is
-// seen while a person is asked.
-func (s *Server) readFrames(ctx context.Context, c *conn, frames chan<- frame) {
-	r := newFrameReader(c, s.frames)
-	for {
-		f, err := r.next(ctx)
-		if err != nil {
-			if !errors.Is(err, io.EOF) {
-				s.config.Log.Debug("connection ended", logx.Peer, c.peer.PID, logx.Err, err)
-			}
+// watch sees to it that what takes long ends when the client is gone: one that stopped
+// sending no longer wants its answer. Until the end of the watch nobody else reads.
+func (c *sshConn) watch() (end func()) {
+	done := make(chan struct{})
+	late := time.AfterFunc(limits.AgentWatch, func() {
+		defer close(done)
+		if c.frames.ended() {
+			c.gone()
+		}
+	})
+	return func() {
+		if late.Stop() {
 			return
 		}
-		c.begin()
-		select {
-		case frames <- f:
-		case <-ctx.Done():
-			f.release()
-			return
-		}
+		c.conn.SetReadDeadline(time.Now()) // ends its reading
+		<-done
+		c.conn.SetReadDeadline(time.Time{})
 	}
 }
 
