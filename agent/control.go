@@ -23,22 +23,22 @@ func (s *Server) controlHandler() http.Handler {
 	mux := http.NewServeMux()
 	for pattern, h := range map[string]handler{
 		"GET /v1/status":            s.status,
-		"POST /v1/reload":           s.reload,
-		"POST /v1/lock":             s.lockAgent,
-		"POST /v1/unlock":           s.unlockAgent,
+		"POST /v1/reload":           s.paced(s.reload),
+		"POST /v1/lock":             s.paced(s.lockAgent),
+		"POST /v1/unlock":           s.paced(s.unlockAgent),
 		"GET /v1/device":            s.device,
 		"GET /v1/device/storage":    s.deviceStorage,
 		"GET /v1/device/ek":         s.deviceEK,
-		"POST /v1/device/answer":    s.unlocked(s.answerChallenge),
-		"POST /v1/device/pin":       s.unlocked(s.pinDevice),
+		"POST /v1/device/answer":    s.paced(s.unlocked(s.answerChallenge)),
+		"POST /v1/device/pin":       s.paced(s.unlocked(s.pinDevice)),
 		"GET /v1/keys":              s.listKeys,
-		"POST /v1/keys":             s.unlocked(s.createKey),
-		"POST /v1/keys/import":      s.unlocked(s.importKey),
-		"DELETE /v1/keys/{id}":      s.unlocked(s.deleteKey),
+		"POST /v1/keys":             s.paced(s.unlocked(s.createKey)),
+		"POST /v1/keys/import":      s.paced(s.unlocked(s.importKey)),
+		"DELETE /v1/keys/{id}":      s.paced(s.unlocked(s.deleteKey)),
 		"POST /v1/keys/{id}/sign":   s.signKey,
-		"POST /v1/keys/{id}/attest": s.unlocked(s.attestKey),
-		"POST /v1/keys/{id}/pin":    s.unlocked(s.changePIN),
-		"POST /v1/keys/{id}/unlock": s.unlocked(s.unlockKey),
+		"POST /v1/keys/{id}/attest": s.paced(s.unlocked(s.attestKey)),
+		"POST /v1/keys/{id}/pin":    s.paced(s.unlocked(s.changePIN)),
+		"POST /v1/keys/{id}/unlock": s.paced(s.unlocked(s.unlockKey)),
 		"POST /v1/secrets":          s.putSecret,
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
@@ -69,6 +69,18 @@ func (s *Server) controlHandler() http.Handler {
 		}
 		mux.ServeHTTP(w, r)
 	})
+}
+
+// paced has a process wait that does what is recorded on and on.
+func (s *Server) paced(h handler) handler {
+	return func(w http.ResponseWriter, r *http.Request) (int, any, error) {
+		c := connOf(r.Context())
+		if err := s.slowDown(r.Context(), c); err != nil {
+			return 0, nil, err
+		}
+		defer s.refusals.count(c.peer.PID)
+		return h(w, r)
+	}
 }
 
 // limitBody refuses a body where none belongs, and limits the time for others. What

@@ -95,6 +95,41 @@ func TestChangesSlowDown(t *testing.T) {
 	}
 }
 
+// TestControlSlowsDown: so does one that does it on the control socket.
+func TestControlSlowsDown(t *testing.T) {
+	h := start(t, nil)
+	h.server.refusals = newRate(pace{2, 50 * time.Millisecond}, pace{100, time.Millisecond})
+	in := h.key(key.Spec{Name: "k", Usage: key.SSH})
+	c := h.client()
+	for name, request := range map[string]func() error{
+		"reload": func() error { _, err := c.Reload(t.Context()); return err },
+		"unlock": func() error {
+			return c.call(t.Context(), "POST", "/v1/unlock", lockRequest{"x"}, &struct{}{})
+		},
+		"attest": func() error { _, err := c.Attest(t.Context(), in, nil); return err },
+	} {
+		began := time.Now()
+		for range 5 {
+			if err := request(); err == nil {
+				t.Errorf("%s worked", name)
+			}
+		}
+		if took := time.Since(began); took < 80*time.Millisecond {
+			t.Errorf("%s: five took %v", name, took)
+		}
+	}
+	// What changes nothing does not wait.
+	began := time.Now()
+	for range 5 {
+		if _, err := c.Status(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	if took := time.Since(began); took > 40*time.Millisecond {
+		t.Errorf("five looks took %v", took)
+	}
+}
+
 // TestNoIsNo: a person who said no often enough is left alone for a while.
 func TestNoIsNo(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *person, pins *PINs) {
