@@ -2,6 +2,9 @@ package bundle
 
 import (
 	"fmt"
+	"runtime"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/sealsmith/sealsmith/internal/limits"
 )
@@ -35,24 +38,33 @@ func NewGraph(certs []Certificate) (*Graph, error) {
 		nodes[i] = n
 		bySubject[n.subject] = append(bySubject[n.subject], i)
 	}
-	g := &Graph{make([][]Link, len(certs))}
+	candidates := make([][]int, len(certs))
 	for i, n := range nodes {
-		checks := 0
 		for _, k := range bySubject[n.issuer] {
-			if n.foreignTo(nodes[k]) == 2 {
-				continue
-			}
-			if checks++; checks > limits.BundleChecks {
-				return nil, fmt.Errorf("%s %q: more than %d certificates have the name of its issuer",
-					certs[i].Vendor, certs[i].Name, limits.BundleChecks)
-			}
-			if n.signedBy(nodes[k]) {
-				normalised := string(n.cert.RawIssuer) != string(nodes[k].cert.RawSubject)
-				g.links[i] = append(g.links[i], Link{k, normalised})
+			if n.foreignTo(nodes[k]) < 2 {
+				candidates[i] = append(candidates[i], k)
 			}
 		}
+		if len(candidates[i]) > limits.BundleChecks {
+			return nil, fmt.Errorf("%s %q: more than %d certificates have the name of its issuer",
+				certs[i].Vendor, certs[i].Name, limits.BundleChecks)
+		}
 	}
-	return g, nil
+	g := &Graph{make([][]Link, len(certs))}
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i, n := range nodes {
+		group.Go(func() error {
+			for _, k := range candidates[i] {
+				if n.signedBy(nodes[k]) {
+					normalised := string(n.cert.RawIssuer) != string(nodes[k].cert.RawSubject)
+					g.links[i] = append(g.links[i], Link{k, normalised})
+				}
+			}
+			return nil
+		})
+	}
+	return g, group.Wait()
 }
 
 // Issuers are the certificates of the set that issued certificate i, without i

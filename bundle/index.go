@@ -95,14 +95,19 @@ func ContentDigest(bundles ...*Bundle) [sha256.Size]byte {
 // NewIndex describes the bundles of a release, with what the catalog says of each
 // certificate (by the SHA-256 in hexadecimal) and the findings about them.
 func NewIndex(bundles []*Bundle, origins map[string]Origin, findings []Finding) (*Index, error) {
+	graph, err := graphOf(bundles)
+	if err != nil {
+		return nil, err
+	}
+	return newIndex(bundles, origins, findings, graph)
+}
+
+func newIndex(bundles []*Bundle, origins map[string]Origin, findings []Finding, g *Graph) (*Index, error) {
 	x, err := describe(bundles)
 	if err != nil {
 		return nil, err
 	}
-	parents, err := findParents(bundles)
-	if err != nil {
-		return nil, err
-	}
+	parents := findParents(bundles, g)
 	about := map[string][]IndexFinding{}
 	for _, f := range findings {
 		about[f.SHA256] = append(about[f.SHA256], IndexFinding{f.Rule, f.Severity, f.Text})
@@ -192,25 +197,18 @@ func printableURLs(urls []string) []string {
 
 // findParents are the digests of the certificates that issued each, by its own, in
 // their order as bytes.
-func findParents(bundles []*Bundle) (map[string][]string, error) {
-	var certs []Certificate
-	for _, b := range bundles {
-		certs = append(certs, b.certs...)
-	}
-	graph, err := NewGraph(certs)
-	if err != nil {
-		return nil, err
-	}
+func findParents(bundles []*Bundle, g *Graph) map[string][]string {
+	members := Members(bundles...)
 	parents := map[string][]string{}
-	for i, c := range certs {
+	for i, m := range members {
 		var all []string
-		for _, l := range graph.Issuers(i) {
-			all = append(all, digestText(certs[l.Issuer].X509))
+		for _, l := range g.Issuers(i) {
+			all = append(all, digestText(members[l.Issuer].X509))
 		}
 		slices.Sort(all)
-		parents[digestText(c.X509)] = slices.Compact(all)
+		parents[digestText(m.X509)] = slices.Compact(all)
 	}
-	return parents, nil
+	return parents
 }
 
 // Encode returns the bytes of the file: JSON with two spaces of indentation, the

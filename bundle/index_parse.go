@@ -120,10 +120,11 @@ func (c *IndexCertificate) check() error {
 // CheckParents says whether the parents of each certificate are those among the
 // bundles that issued it, by their names and their signatures.
 func (x *Index) CheckParents(bundles ...*Bundle) error {
-	parents, err := findParents(bundles)
+	graph, err := graphOf(bundles)
 	if err != nil {
 		return err
 	}
+	parents := findParents(bundles, graph)
 	for _, c := range x.Certificates {
 		if !slices.Equal(c.Parents, parents[c.SHA256]) {
 			return fmt.Errorf("%s %q: the parents in the index are %q, want %q", c.Vendor, c.Name, c.Parents, parents[c.SHA256])

@@ -46,7 +46,7 @@ func Release(ctx context.Context, o Options) (*Output, error) {
 	if err != nil {
 		return nil, err
 	}
-	index, err := NewIndex(m.bundles, m.origins, m.findings)
+	index, err := newIndex(m.bundles, m.origins, m.findings, m.graph)
 	if err != nil {
 		return nil, err
 	}
@@ -75,6 +75,7 @@ func Single(ctx context.Context, k Kind, o Options) (*Output, error) {
 // made is what was built.
 type made struct {
 	bundles  []*Bundle
+	graph    *Graph // of them
 	findings []Finding
 	origins  map[string]Origin // by the SHA-256 in hexadecimal
 }
@@ -143,10 +144,10 @@ func (m *made) vet() error {
 	if err != nil {
 		return err
 	}
-	findings, err := VetBundles(VetOptions{At: day}, m.bundles...)
-	if err != nil {
+	if m.graph, err = graphOf(m.bundles); err != nil {
 		return err
 	}
+	findings := vetSet(VetOptions{At: day}, m.bundles, m.graph)
 	m.findings = append(m.findings, findings...)
 	return findingsError(findings)
 }

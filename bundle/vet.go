@@ -77,17 +77,29 @@ type VetOptions struct {
 // are in the order of the bundles and their certificates. The error is that of
 // [NewGraph].
 func VetBundles(o VetOptions, bundles ...*Bundle) ([]Finding, error) {
-	var members []vetted
-	var certs []Certificate
-	for _, m := range Members(bundles...) {
-		members = append(members, newVetted(m))
-		certs = append(certs, m.Certificate)
-	}
-	graph, err := NewGraph(certs)
+	graph, err := graphOf(bundles)
 	if err != nil {
 		return nil, err
 	}
-	return vet(members, o.At, newSet(o, members, graph)), nil
+	return vetSet(o, bundles, graph), nil
+}
+
+// graphOf is the graph of all certificates of bundles; it takes longer than all else
+// that is made of them.
+func graphOf(bundles []*Bundle) (*Graph, error) {
+	var certs []Certificate
+	for _, b := range bundles {
+		certs = append(certs, b.certs...)
+	}
+	return NewGraph(certs)
+}
+
+func vetSet(o VetOptions, bundles []*Bundle, g *Graph) []Finding {
+	var members []vetted
+	for _, m := range Members(bundles...) {
+		members = append(members, newVetted(m))
+	}
+	return vet(members, o.At, newSet(o, members, g))
 }
 
 // vetted is a certificate with what the rules need to know of it.

@@ -21,6 +21,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -46,13 +47,15 @@ func TestMain(m *testing.M) {
 }
 
 // The release of 2026-04-11 of github.com/loicsikidi/tpm-ca-certificates.
-var published = map[string]string{
-	"tpm-ca-certificates.pem":              "04c257f3f6ea77dd060c8a93120ae5c2dce770a7870ab31cc876ea49825e0175",
-	"tpm-intermediate-ca-certificates.pem": "90866af8cc13755a72fc78d37e184b4ad3fafc2c43e14250dbd95c30e2eef745",
-	"SHA256SUMS": fmt.Sprintf("%x", sha256.Sum256([]byte(
-		"04c257f3f6ea77dd060c8a93120ae5c2dce770a7870ab31cc876ea49825e0175  tpm-ca-certificates.pem\n"+
-			"90866af8cc13755a72fc78d37e184b4ad3fafc2c43e14250dbd95c30e2eef745  tpm-intermediate-ca-certificates.pem\n"))),
+var published = map[bundle.Kind]string{
+	bundle.Roots:         "04c257f3f6ea77dd060c8a93120ae5c2dce770a7870ab31cc876ea49825e0175",
+	bundle.Intermediates: "90866af8cc13755a72fc78d37e184b4ad3fafc2c43e14250dbd95c30e2eef745",
 }
+
+const (
+	publishedDate   = "2026-04-11"
+	publishedCommit = "7e245bcd7c6a19e92df9656f00a796765e875808"
+)
 
 // options builds that release offline.
 func options(t *testing.T) bundle.Options {
@@ -64,8 +67,8 @@ func options(t *testing.T) bundle.Options {
 	t.Cleanup(func() { store.Close() })
 	return bundle.Options{
 		Format:  bundle.TPMTB,
-		Date:    "2026-04-11",
-		Commit:  "7e245bcd7c6a19e92df9656f00a796765e875808",
+		Date:    publishedDate,
+		Commit:  publishedCommit,
 		Fetcher: &bundle.Fetcher{Store: store, Offline: true},
 	}
 }
@@ -90,13 +93,82 @@ func digests(out *bundle.Output) map[string]string {
 func TestPublishedRelease(t *testing.T) {
 	for _, folder := range []string{t.TempDir(), "/"} {
 		t.Chdir(folder)
-		out := build(t, options(t))
-		if diff := cmp.Diff(published, digests(out)); diff != "" {
-			t.Errorf("in %s: %s", folder, diff)
+		all := digests(build(t, options(t)))
+		for k, want := range published {
+			if got := all[k.FileName()]; got != want {
+				t.Errorf("in %s: %s has the digest %s, want %s", folder, k, got, want)
+			}
 		}
-		if len(out.Findings) != 0 {
-			t.Errorf("findings: %v", out.Findings)
+	}
+}
+
+// TestFindings: what the vendors did, and nothing that forbids a bundle.
+func TestFindings(t *testing.T) {
+	got := map[string]int{}
+	for _, f := range build(t, options(t)).Findings {
+		got[string(f.Severity)+" "+f.Rule]++
+	}
+	want := map[string]int{
+		"warning not-self-signed": 1, // AMD never published the issuer
+		"info not-self-signed":    2, // the issuers are GlobalSign's
+		"warning name-mismatch":   4,
+		"warning reused-serial":   4,
+		"info reused-key":         4,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestIndex: it is the same in both formats but for the files, it is read back, and
+// the parents of every intermediate lead to a root.
+func TestIndex(t *testing.T) {
+	var certificates [][]bundle.IndexCertificate
+	var contents []string
+	for _, format := range []bundle.Format{bundle.TPMTB, bundle.Sealsmith} {
+		o := options(t)
+		o.Format = format
+		out := build(t, o)
+		var bundles []*bundle.Bundle
+		for _, f := range out.Files[:2] {
+			b, err := bundle.Parse(f.Data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			bundles = append(bundles, b)
 		}
+		x, err := bundle.ParseIndex(out.Files[2].Data, bundles...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := x.CheckParents(bundles...); err != nil {
+			t.Error(err)
+		}
+		certificates = append(certificates, x.Certificates)
+		contents = append(contents, x.ContentSHA256)
+	}
+	if diff := cmp.Diff(certificates[0], certificates[1]); diff != "" || contents[0] != contents[1] {
+		t.Errorf("by format: %v %s", contents, diff)
+	}
+	by := map[string]bundle.IndexCertificate{}
+	for _, c := range certificates[0] {
+		by[c.SHA256] = c
+	}
+	var chained func(c bundle.IndexCertificate, depth int) bool
+	chained = func(c bundle.IndexCertificate, depth int) bool {
+		return c.Kind == bundle.Roots || depth < 5 && slices.ContainsFunc(c.Parents, func(p string) bool { return chained(by[p], depth+1) })
+	}
+	n := 0
+	for _, c := range certificates[0] {
+		if c.URL == "" {
+			t.Errorf("%s %q has no URL", c.Vendor, c.Name)
+		}
+		if c.Kind == bundle.Intermediates && chained(c, 0) {
+			n++
+		}
+	}
+	if n != 143 {
+		t.Errorf("%d of 143 intermediates chain", n)
 	}
 }
 
