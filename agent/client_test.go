@@ -86,11 +86,16 @@ func TestBrokenBackend(t *testing.T) {
 }
 
 func TestStatusAndDevice(t *testing.T) {
-	h := start(t, nil)
+	h := start(t, func(c *Config) {
+		c.Process = func(context.Context) *Process { return &Process{Sandbox{3, 6}, "/bin/pinentry"} }
+	})
 	for name, c := range map[string]*Client{"socket": h.client(), "in process": inProcess(t, h.server)} {
 		s, err := c.Status(t.Context())
 		if err != nil || s.API != 1 || s.Device != "test:" || s.PID == 0 {
 			t.Errorf("%s: %+v, %v", name, s, err)
+		}
+		if s.Process == nil || s.Sandbox.ABI != 3 || s.Sandbox.Full != 6 || s.Asks != "/bin/pinentry" {
+			t.Errorf("%s: process %+v", name, s.Process)
 		}
 		d, err := c.Device(t.Context())
 		if err != nil || d.Device != "test:" || string(d.Status) != `{"lockout":3}` {

@@ -25,6 +25,19 @@ type Status struct {
 	Locked        bool          `json:"locked"`
 	Keys          KeyCounts     `json:"keys"`
 	PINs          []HeldPIN     `json:"pins"` // that are remembered
+	*Process                    // nil: of an agent inside another program
+}
+
+// Process is how the agent's own process is kept.
+type Process struct {
+	Sandbox Sandbox `json:"sandbox"`
+	Asks    string  `json:"asks"` // the program that asks people, or why nobody can be asked
+}
+
+// Sandbox is how much the kernel restricts the agent, in versions of Landlock's ABI.
+type Sandbox struct {
+	ABI  int `json:"landlock_abi"`  // 0: not at all
+	Full int `json:"landlock_full"` // has all that the agent uses
 }
 
 // Sockets are the paths that the agent serves; empty: none.
@@ -52,11 +65,16 @@ const apiVersion = 1
 // status describes the agent without a use of the device.
 func (s *Server) status(_ http.ResponseWriter, r *http.Request) (int, any, error) {
 	infos, _ := s.config.Keys.List(r.Context()) // GET /v1/keys says what is wrong with others
+	var process *Process
+	if s.config.Process != nil {
+		process = s.config.Process(r.Context())
+	}
 	return http.StatusOK, Status{
 		API: apiVersion, Version: version.Text(), PID: os.Getpid(), Sockets: s.seen.sockets(),
 		Device: s.config.Device.String(), DeviceError: s.seen.device(), Configuration: s.configuration(),
 		Locked: s.locked() != nil,
 		Keys:   KeyCounts{Hardware: len(infos), Software: len(s.software.list())}, PINs: s.config.PINs.held(),
+		Process: process,
 	}, nil
 }
 

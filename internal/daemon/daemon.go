@@ -15,6 +15,7 @@ import (
 	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/internal/logx"
 	"github.com/sealsmith/sealsmith/internal/prompt"
+	"github.com/sealsmith/sealsmith/internal/sandbox"
 	"github.com/sealsmith/sealsmith/internal/secret"
 	"github.com/sealsmith/sealsmith/internal/xdg"
 	"github.com/sealsmith/sealsmith/key"
@@ -51,9 +52,11 @@ type Daemon struct {
 	ring   *key.Ring
 	device *tpm.Device
 	audit  *agent.AuditLog
-	places *places // nil without sockets
+	places *places        // nil without sockets
+	helper *helper.Client // nil without one
 
 	configFile, sandbox string // for restrict
+	abi                 int    // of Landlock, by which it did
 }
 
 // New makes the agent, and hardens this process, which holds PINs from now on.
@@ -103,11 +106,11 @@ func New(o Options) (*Daemon, error) {
 	}
 	d := &Daemon{
 		ring: key.NewRing(backend), device: device, audit: audit,
-		configFile: config.File(o.Config), sandbox: c.Sandbox, places: o.places,
+		configFile: config.File(o.Config), sandbox: c.Sandbox, places: o.places, helper: o.helper,
 	}
 	d.server = agent.NewServer(agent.Config{
 		Keys: d.ring, PINs: pins, Rules: rules(c), SoftwareKeys: agent.SoftwarePolicy(c.SoftwareKeys), Device: servedDevice{device}, Audit: audit, Log: o.Log,
-		ConfigFile: config.File(o.Config), Reload: o.reload(c), DefaultLifetime: o.Lifetime, Offer: offered, Upstreams: others,
+		ConfigFile: config.File(o.Config), Reload: o.reload(c), DefaultLifetime: o.Lifetime, Offer: offered, Upstreams: others, Process: d.process,
 	})
 	return d, nil
 }
@@ -121,6 +124,18 @@ func asks(o Options, c *config.Config) (p *people, startSWTPM func() (net.Conn, 
 		return &people{o.Prompter, ownChain}, nil
 	}
 	return &people{prompt.New(c.Pinentry), ownChain}, nil
+}
+
+// process describes this process, if it serves sockets, and so has a helper.
+func (d *Daemon) process(ctx context.Context) *agent.Process {
+	if d.helper == nil {
+		return nil
+	}
+	who, err := d.helper.Who(ctx, false)
+	if err != nil {
+		who = err.Error()
+	}
+	return &agent.Process{Sandbox: agent.Sandbox{ABI: d.abi, Full: sandbox.Wanted}, Asks: who}
 }
 
 // servedDevice is the TPM in the agent's terms.

@@ -28,16 +28,16 @@ func (d *Daemon) restrict(log *slog.Logger) error {
 		return err
 	}
 	_ = time.Now().String() // reads the rules of our time zone, while it can
-	abi, err := sandbox.Restrict(folders, d.sandbox == config.SandboxRequire)
+	d.abi, err = sandbox.Restrict(folders, d.sandbox == config.SandboxRequire)
 	switch {
 	case err != nil:
 		return err
-	case abi == 0:
+	case d.abi == 0:
 		log.Warn("no sandbox: the kernel has no Landlock")
-	case abi < sandbox.Wanted:
-		log.Warn("the sandbox is incomplete: the kernel's Landlock is old", "abi", abi, "wanted", sandbox.Wanted)
+	case d.abi < sandbox.Wanted:
+		log.Warn("the sandbox is incomplete: the kernel's Landlock is old", "abi", d.abi, "wanted", sandbox.Wanted)
 	default:
-		log.Info("sandboxed", "abi", abi)
+		log.Info("sandboxed", "abi", d.abi)
 	}
 	return nil
 }
