@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/sealsmith/sealsmith/internal/sshtest"
 	"github.com/sealsmith/sealsmith/internal/testenv"
+	"github.com/sealsmith/sealsmith/internal/tpmtest"
 )
 
 // newcomer is a world with nothing but OpenSSH, our programs and, for want of a TPM,
@@ -105,6 +107,47 @@ func TestInitAgain(t *testing.T) {
 	w.run("sealsmith", "key", "import", "came", w.path("file"), "--usage", "ssh")
 	if again := w.run("sealsmith", "init", "--write"); again != first {
 		t.Errorf("first\n%s, then\n%s", first, again)
+	}
+}
+
+// TestInitKilled kills init at each thing that it says for the first time: the next run
+// goes on from there, and all is there once.
+func TestInitKilled(t *testing.T) {
+	chip := tpmtest.Start(t) // it outlives our programs
+	w := newcomer(t, sshtest.Start(t, nil))
+	w.env = append(w.env, "SEALSMITH_TPM="+chip.Device())
+	said := map[string]bool{}
+	for killed := true; killed; {
+		killed = false
+		cmd := exec.Command(w.path("bin/sealsmith"), "init", "laptop", "--no-pin", "--write")
+		cmd.Dir, cmd.Env = w.dir, w.env
+		stderr, err := cmd.StderrPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		var text strings.Builder
+		for lines := bufio.NewScanner(stderr); lines.Scan(); {
+			fmt.Fprintln(&text, lines.Text())
+			if !said[lines.Text()] && !killed {
+				cmd.Process.Kill()
+				killed = true
+			}
+			said[lines.Text()] = true
+		}
+		if err := cmd.Wait(); err != nil && cmd.ProcessState.ExitCode() != -1 {
+			t.Fatalf("%v: %s", err, text.String())
+		}
+	}
+	if keys := w.run("sealsmith", "key", "list"); strings.Count(keys, "\n") != 2 {
+		t.Errorf("keys:\n%s", keys)
+	}
+	for _, name := range []string{".ssh/config", ".profile"} {
+		if text := w.run("cat", name); strings.Count(text, "begin: written") != 1 {
+			t.Errorf("%s:\n%s", name, text)
+		}
 	}
 }
 

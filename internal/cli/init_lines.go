@@ -138,27 +138,31 @@ func (s *setUp) printLines() {
 	fmt.Fprintf(s.Out, "# The public key, for servers and forges:\n%s\n", s.result.Key.PublicKey)
 }
 
-// next says how to go on, in lines for a shell.
+// next says how to go on. A command has a line of its own, for any shell to take.
 func (s *setUp) next() {
 	s.say("done. What comes next:")
+	step := func(what, command string, words ...any) {
+		s.say("- %s:", what)
+		s.say("    "+command, words...)
+	}
 	missing := func(b block) bool { return !b.Written && b.hold == "" }
 	if slices.ContainsFunc(s.result.Lines, missing) {
-		s.say("  sealsmith init %s --write   # puts the lines above into your files", s.in.Ref.Name)
+		step("have the lines above put into your files", "sealsmith init %s --write", s.in.Ref.Name)
 	}
 	if other := os.Getenv("SSH_AUTH_SOCK"); other != s.result.Socket {
-		s.say("  export SSH_AUTH_SOCK=%s   # for what you start in this shell", shellWord(s.result.Socket))
+		step("have what you start in this shell find the agent", "export SSH_AUTH_SOCK=%s", shellWord(s.result.Socket))
 		if other != "" && !isGone(other) {
-			s.say("  # another agent is at %s; to use its keys too, name it as agents: in %s", other, xdg.ConfigFile())
+			s.say("- another agent is at %s; to use its keys too, name it as agents: in %s", other, xdg.ConfigFile())
 		}
 	}
 	if s.test == "" {
-		s.say("  ssh-copy-id -f -i %s USER@HOST   # gives a server the public key; then: ssh USER@HOST", shellWord(s.publicKeyPath()))
+		step("give a server the public key; then log in with: ssh USER@HOST", "ssh-copy-id -f -i %s USER@HOST", shellWord(s.publicKeyPath()))
 	}
 	if s.signing {
-		s.say("  git commit -S   # signs with the key")
+		step("sign with git", "git commit -S")
 	}
 	if s.in.Policy.PIN {
-		s.say("  sealsmith agent unlock-key %s   # when ssh says: agent refused operation; it could not ask for the PIN", s.in.Ref.Name)
+		step("when ssh says: agent refused operation, for nobody could be asked for the PIN", "sealsmith agent unlock-key %s", s.in.Ref.Name)
 	}
 }
 
