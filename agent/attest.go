@@ -105,7 +105,7 @@ func (s *Server) attestKey(w http.ResponseWriter, r *http.Request) (int, any, er
 	if !can {
 		return 0, nil, s.written(done, fmt.Errorf("attest %s: %w by its device", in.Ref, key.ErrUnsupported))
 	}
-	evidence, err := attester.Attest(newContext(ctx, Request{Peer: peer, Socket: SocketControl, Key: in, Form: formAttest}), body.Nonce)
+	evidence, err := attester.Attest(newContext(ctx, &Request{Peer: peer, Socket: SocketControl, Key: in, Form: formAttest}), body.Nonce)
 	if err = s.unlessEnded(ctx, err); err == nil {
 		_, done.Digest = sha256Of(evidence)
 	}

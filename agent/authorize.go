@@ -55,7 +55,7 @@ type Rule struct {
 }
 
 // authorize decides whether a request is granted, asking a person if need be.
-func (s *Server) authorize(ctx context.Context, r Request) error {
+func (s *Server) authorize(ctx context.Context, r *Request) error {
 	if err := s.locked(); err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func (s *Server) authorize(ctx context.Context, r Request) error {
 
 // allowsUnrecognised says whether a request is the one that only
 // AllowUnrecognizedUnsafe grants.
-func (rule Rule) allowsUnrecognised(r Request) bool {
+func (rule Rule) allowsUnrecognised(r *Request) bool {
 	return rule.AllowUnrecognizedUnsafe && r.Form == FormUnrecognised && r.Socket == SocketSSH && r.Key.Usage == key.SSH
 }
 

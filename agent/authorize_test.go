@@ -43,7 +43,7 @@ func TestTable(t *testing.T) {
 					Certificate: &ssh.Certificate{ValidPrincipals: []string{"alice"}},
 				}
 				name := fmt.Sprintf("%s %s %s", socket, usage, form)
-				err := h.server.authorize(t.Context(), r)
+				err := h.server.authorize(t.Context(), &r)
 				if granted[name] {
 					seen++
 				}

@@ -33,7 +33,7 @@ func (s *Server) changePIN(w http.ResponseWriter, r *http.Request) (int, any, er
 	}
 	begun := newRecord(body.action(), SocketControl, peer)
 	begun.Key, begun.Ref = in.ID, in.Ref.String()
-	ctx := newContext(r.Context(), Request{Peer: peer, Socket: SocketControl, Key: in})
+	ctx := newContext(r.Context(), &Request{Peer: peer, Socket: SocketControl, Key: in})
 	err = s.recorded(begun, func(*record) error {
 		return s.config.PINs.change(ctx, in.ID, func(ctx context.Context) error {
 			return s.config.Keys.ChangePIN(ctx, in.Ref, change)

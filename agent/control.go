@@ -216,9 +216,9 @@ func (s *Server) signKey(w http.ResponseWriter, r *http.Request) (int, any, erro
 		return 0, nil, err
 	}
 	defer release()
-	j := signing{signer: signer}
+	j := &signing{signer: signer}
 	j.Request = Request{Peer: connOf(ctx).peer, Socket: SocketControl, Key: signer.Info()}
-	encode, err := body.signing(&j)
+	encode, err := body.signing(j)
 	if err != nil {
 		return 0, nil, s.settle(j, err)
 	}

@@ -105,11 +105,15 @@ type requestKey struct{}
 // FromContext returns the request that a signature is made for. A driver passes
 // its context on to [key.AuthFunc], so that the prompt can say what it is for.
 func FromContext(ctx context.Context) (Request, bool) {
-	r, ok := ctx.Value(requestKey{}).(Request)
-	return r, ok
+	r, ok := ctx.Value(requestKey{}).(*Request)
+	if !ok {
+		return Request{}, false
+	}
+	return *r, true
 }
 
-func newContext(ctx context.Context, r Request) context.Context {
+// newContext passes a request on, which must not change any more.
+func newContext(ctx context.Context, r *Request) context.Context {
 	return context.WithValue(ctx, requestKey{}, r)
 }
 

@@ -43,7 +43,8 @@ type Config struct {
 	// Reload reads the configuration again; nil if that cannot be done. Its
 	// errors say what is wrong, and wrap [ErrConfiguration].
 	Reload func() (Settings, error)
-	// Process describes the process that serves, for its status; nil: it serves no sockets.
+	// Process describes the process that serves, for its status; nil, or an answer that is
+	// nil: there is nothing to say.
 	Process func(ctx context.Context) *Process
 	// Device is the device of the keys.
 	Device Device
@@ -238,7 +239,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// signing is a request and what it takes to grant it.
+// signing is a request and what it takes to grant it. It is handed on by reference:
+// hundreds may wait for the device, and copies of it would be most of their stacks.
 type signing struct {
 	Request
 	signer key.Signer
@@ -251,9 +253,9 @@ type signing struct {
 
 // sign authorises, signs and records a request. The context is one of
 // [uses.begin].
-func (s *Server) sign(ctx context.Context, j signing) (signature []byte, err error) {
-	if err = s.authorize(ctx, j.Request); err == nil {
-		signature, err = j.signer.SignContext(newContext(ctx, j.Request), j.digest, j.opts)
+func (s *Server) sign(ctx context.Context, j *signing) (signature []byte, err error) {
+	if err = s.authorize(ctx, &j.Request); err == nil {
+		signature, err = j.signer.SignContext(newContext(ctx, &j.Request), j.digest, j.opts)
 		s.seen.used(err)
 	}
 	if err := s.settle(j, s.unlessEnded(ctx, err)); err != nil {
@@ -278,7 +280,7 @@ func (s *Server) unlessEnded(ctx context.Context, err error) error {
 // settle records how a request to sign ended and tells the log. It returns the
 // error for the client, the only one that names the key: err, or that it could
 // not be recorded.
-func (s *Server) settle(j signing, err error) error {
+func (s *Server) settle(j *signing, err error) error {
 	r := newRecord("sign", j.Socket, j.Peer)
 	r.end(err)
 	r.Key, r.Ref, r.Form, r.Namespace, r.Digest = j.Key.ID, j.Key.Ref.String(), j.Form, j.Namespace, j.Digest
@@ -303,7 +305,7 @@ func (s *Server) findKey(ctx context.Context, id key.ID, socket Socket, p Peer) 
 	signer, err := s.config.Keys.Signer(ctx, id)
 	if ref, parseErr := key.ParseRef("id:" + string(id)); err != nil && parseErr == nil {
 		unknown := key.Info{ID: id, Ref: ref}
-		return nil, s.settle(signing{Request: Request{Peer: p, Socket: socket, Key: unknown, Form: FormUnrecognised}}, err)
+		return nil, s.settle(&signing{Request: Request{Peer: p, Socket: socket, Key: unknown, Form: FormUnrecognised}}, err)
 	}
 	return signer, err
 }

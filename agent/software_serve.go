@@ -131,7 +131,7 @@ func (s *Server) endSoftware(k *softwareKey) {
 func (c *sshConn) signSoftware(ctx context.Context, k *softwareKey, m signRequest) ([]byte, error) {
 	ctx, done := c.uses.begin(ctx, k.use)
 	defer done()
-	j := signing{Request: Request{Peer: c.conn.peer, Socket: SocketSSH, Key: k.info, Form: FormUnrecognised}}
+	j := &signing{Request: Request{Peer: c.conn.peer, Socket: SocketSSH, Key: k.info, Form: FormUnrecognised}}
 	j.sum, j.Digest = sha256Of(m.Data)
 	algorithm, err := softwareAlgorithm(k.public, m.Flags)
 	if err == nil {

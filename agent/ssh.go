@@ -229,9 +229,8 @@ func (c *sshConn) signData(ctx context.Context, m signRequest) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	j := signing{signer: signer, Request: Request{
-		Peer: c.conn.peer, Socket: SocketSSH, Key: signer.Info(), Form: FormUnrecognised,
-	}}
+	j := &signing{signer: signer}
+	j.Peer, j.Socket, j.Key, j.Form = c.conn.peer, SocketSSH, signer.Info(), FormUnrecognised
 	j.sum, j.Digest = sha256Of(m.Data)
 	algorithm, hash, err := algorithmFor(signer.Public(), m.Flags)
 	if err == nil {
@@ -256,7 +255,7 @@ func (c *sshConn) signData(ctx context.Context, m signRequest) ([]byte, error) {
 // describe says what the data is. An error says why it must not be signed.
 func (c *sshConn) describe(r *Request, m signRequest, algorithm string) error {
 	what, err := sshwire.Classify(m.Data, m.Key, algorithm)
-	if err != nil && c.settings.Load().Rules[r.Key.ID].allowsUnrecognised(*r) {
+	if err != nil && c.settings.Load().Rules[r.Key.ID].allowsUnrecognised(r) {
 		return c.checkLocal()
 	}
 	if err != nil {

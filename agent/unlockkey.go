@@ -48,7 +48,7 @@ func (s *Server) unlockKey(w http.ResponseWriter, r *http.Request) (int, any, er
 	done.Key, done.Ref = in.ID, in.Ref.String()
 	if err = s.unlockable(in); err == nil {
 		request := Request{Peer: peer, Socket: SocketControl, Key: in, Form: formUnlock}
-		err = check(context.WithValue(newContext(ctx, request), unlocking{}, from), signer)
+		err = check(context.WithValue(newContext(ctx, &request), unlocking{}, from), signer)
 	}
 	return http.StatusOK, struct{}{}, s.written(done, s.unlessEnded(ctx, err))
 }

@@ -48,7 +48,7 @@ func (c *sshConn) signUpstream(ctx context.Context, l *relay, m signRequest) (si
 	use := key.ID(in.Ref.Name)
 	ctx, done := c.uses.begin(ctx, use)
 	defer done()
-	j := signing{Request: Request{Peer: c.conn.peer, Socket: SocketSSH, Key: in, Form: FormUnrecognised}}
+	j := &signing{Request: Request{Peer: c.conn.peer, Socket: SocketSSH, Key: in, Form: FormUnrecognised}}
 	j.sum, j.Digest = sha256Of(m.Data)
 	login, format, err := upstreamAlgorithm(m)
 	if err == nil {
