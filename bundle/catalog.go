@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/sealsmith/sealsmith/catalog"
+	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/internal/strictyaml"
 )
@@ -25,188 +26,101 @@ type Entry struct {
 	Name        string // unique within the vendor
 	Description string
 	URL         string // https
+	// Status says whether the vendor still stands by the certificate; "" is
+	// [Current].
+	Status Status
+	// Evidence are https URLs of what shows that the certificate is the vendor's.
+	Evidence []string
+	Notes    string // for people
 	// Fingerprints are all digests that are pinned, the weakest hash first. A
 	// certificate must have all of them.
 	Fingerprints []Fingerprint
+	Line         int // in the file, from 1; 0: the entry is from no file
 }
 
-// catalogFile is the file's shape.
-type catalogFile struct {
-	Version text         `yaml:"version"`
-	Vendors []vendorItem `yaml:"vendors"`
-}
+// Status is what a certificate is good for.
+type Status string
 
-type vendorItem struct {
-	ID           text              `yaml:"id"`
-	Name         text              `yaml:"name"`
-	Certificates []certificateItem `yaml:"certificates"`
-}
-
-type certificateItem struct {
-	Name        text `yaml:"name"`
-	Description text `yaml:"description"`
-	URL         text `yaml:"url"`
-	Validation  struct {
-		Fingerprint struct {
-			SHA1   text `yaml:"sha1"`
-			SHA256 text `yaml:"sha256"`
-			SHA384 text `yaml:"sha384"`
-			SHA512 text `yaml:"sha512"`
-		} `yaml:"fingerprint"`
-	} `yaml:"validation"`
-}
-
-type text = strictyaml.Located[string]
-
-// catalogVersion is the only version of the format.
-const catalogVersion = "alpha"
+// The statuses.
+const (
+	// Current is a CA of TPMs that are made or in use.
+	Current Status = "current"
+	// Historic is a CA that its vendor gave up. It is kept for evidence from its
+	// time, and its URL may no longer answer.
+	Historic Status = "historic"
+)
 
 // OwnCatalog is the catalog that comes with this program.
 func OwnCatalog(k Kind) (*Catalog, error) {
-	data := catalog.Roots()
-	if k == Intermediates {
-		data = catalog.Intermediates()
-	}
-	c, err := ParseCatalog(data)
+	c, err := ParseCatalog(OwnCatalogFile(k))
 	if err != nil {
 		return nil, fmt.Errorf("own catalog of %s: %w", k, err)
 	}
 	return c, nil
 }
 
-// ParseCatalog reads a catalog. Errors begin with the line.
+// OwnCatalogFile is the file of [OwnCatalog].
+func OwnCatalogFile(k Kind) []byte {
+	if k == Intermediates {
+		return catalog.Intermediates()
+	}
+	return catalog.Roots()
+}
+
+// ParseCatalog reads a catalog. The error is for the first mistake in it and begins
+// with the line; [CheckCatalogs] tells of all.
 //
 // An entry without a fingerprint stronger than SHA-1 is accepted here, so that
 // old lists can be read; see [Entry.SHA1Only].
 func ParseCatalog(data []byte) (*Catalog, error) {
-	if len(data) > limits.BundleCatalog {
-		return nil, fmt.Errorf("catalog has more than %d bytes", limits.BundleCatalog)
-	}
-	var file catalogFile
-	if err := strictyaml.Decode(data, &file); err != nil {
+	r := readCatalog(data)
+	if err := r.err(); err != nil {
 		return nil, err
 	}
-	if file.Version.Value != catalogVersion {
-		return nil, at(cmp.Or(file.Version.Line, 1), "version is %s, want %q", quote(file.Version.Value), catalogVersion)
-	}
-	p := catalogParser{first: map[string]int{}}
-	for _, v := range file.Vendors {
-		if err := p.vendor(v); err != nil {
-			return nil, err
-		}
-	}
-	if len(p.entries) == 0 {
-		return nil, at(file.Version.Line, "the catalog lists no certificate")
-	}
-	return &Catalog{p.entries}, nil
+	return &Catalog{r.entries}, nil
 }
 
-// catalogParser checks what the YAML means.
-type catalogParser struct {
-	entries []Entry
-	first   map[string]int // line of the first of all that must be unique
+// err is the first mistake.
+func (r *catalogReader) err() error {
+	if len(r.findings) == 0 {
+		return nil
+	}
+	first := r.findings[0]
+	err := &strictyaml.Error{Line: first.Line, Column: first.Column, Err: errors.New(first.Text)}
+	if n := len(r.findings); n > 1 {
+		return hint.Wrap(err, fmt.Sprintf("there are %d mistakes; sealsmith bundle catalog check FILE shows all", n))
+	}
+	return err
 }
 
-func (p *catalogParser) vendor(v vendorItem) error {
-	line := cmp.Or(v.ID.Line, v.Name.Line, 1)
-	if _, known := VendorName(v.ID.Value); !known {
-		return at(line, "vendor id %s is not in the TCG registry", quote(v.ID.Value))
-	}
-	if err := checkText(v.Name.Value); err != nil {
-		return at(cmp.Or(v.Name.Line, line), "vendor %s: name: %w", v.ID.Value, err)
-	}
-	if err := p.unique(line, "vendor "+v.ID.Value); err != nil {
-		return err
-	}
-	for _, c := range v.Certificates {
-		e, err := p.entry(v.ID.Value, c)
-		if err != nil {
-			return err
-		}
-		p.entries = append(p.entries, e)
-	}
-	return nil
-}
-
-func (p *catalogParser) entry(vendor string, c certificateItem) (Entry, error) {
-	line := cmp.Or(c.Name.Line, c.URL.Line, 1)
-	if err := checkText(c.Name.Value); err != nil {
-		return Entry{}, at(line, "name of a certificate of %s: %w", vendor, err)
-	}
-	if c.Description.Line != 0 {
-		if err := checkPrintable(c.Description.Value); err != nil {
-			return Entry{}, at(c.Description.Line, "description: %w", err)
-		}
-	}
-	if err := checkURL(c.URL.Value); err != nil {
-		return Entry{}, at(cmp.Or(c.URL.Line, line), "url of %q: %w", c.Name.Value, err)
-	}
-	e := Entry{Vendor: vendor, Name: c.Name.Value, Description: c.Description.Value, URL: c.URL.Value}
-	if err := p.fingerprints(&e, line, c); err != nil {
-		return Entry{}, err
-	}
-	if err := p.unique(line, fmt.Sprintf("%s certificate %q", vendor, e.Name)); err != nil {
-		return Entry{}, err
-	}
-	return e, p.unique(c.URL.Line, "url "+e.URL)
-}
-
-func (p *catalogParser) fingerprints(e *Entry, line int, c certificateItem) error {
-	pins := c.Validation.Fingerprint
-	for _, pin := range []struct {
-		hash crypto.Hash
-		text text
-	}{{crypto.SHA1, pins.SHA1}, {crypto.SHA256, pins.SHA256}, {crypto.SHA384, pins.SHA384}, {crypto.SHA512, pins.SHA512}} {
-		if pin.text.Line == 0 {
-			continue
-		}
-		f, err := parseFingerprint(pin.hash, pin.text.Value)
-		if err != nil {
-			return at(pin.text.Line, "%w", err)
-		}
-		if err := p.unique(pin.text.Line, fmt.Sprintf("%v fingerprint %v", f.Hash, f)); err != nil {
-			return err
-		}
-		e.Fingerprints = append(e.Fingerprints, f)
-	}
-	if len(e.Fingerprints) == 0 {
-		return at(line, "certificate %q has no fingerprint", e.Name)
-	}
-	return nil
-}
-
-func (p *catalogParser) unique(line int, what string) error {
-	if first, seen := p.first[what]; seen {
-		return at(line, "%s is already in line %d", what, first)
-	}
-	p.first[what] = line
-	return nil
-}
-
-// checkURL allows one spelling of an https URL without credentials.
+// checkURL allows one spelling of an https URL without credentials and fragment.
 func checkURL(s string) error {
+	u, err := checkLink(s)
+	if err == nil && u.Fragment != "" {
+		return fmt.Errorf("%s has a fragment", quote(s))
+	}
+	return err
+}
+
+// checkLink allows one spelling of an https URL without credentials.
+func checkLink(s string) (*url.URL, error) {
 	if len(s) > limits.BundleText {
-		return fmt.Errorf("longer than %d bytes", limits.BundleText)
+		return nil, fmt.Errorf("longer than %d bytes", limits.BundleText)
 	}
 	u, err := url.Parse(s)
 	switch {
 	case err != nil:
-		return errors.New("not a URL") // which may hold a password: not repeated
+		return nil, errors.New("not a URL") // which may hold a password: not repeated
 	case u.User != nil:
-		return errors.New("credentials in a URL")
+		return nil, errors.New("credentials in a URL")
 	case u.Scheme != "https":
-		return fmt.Errorf("%s is not https", quote(s))
+		return nil, fmt.Errorf("%s is not https", quote(s))
 	case u.Hostname() == "" || u.Host != strings.ToLower(u.Host):
-		return fmt.Errorf("%s has no lower-case host", quote(s))
-	case u.Fragment != "" || u.String() != s:
-		return fmt.Errorf("%s is not in normal form; want %s", quote(s), quote(u.String()))
+		return nil, fmt.Errorf("%s has no lower-case host", quote(s))
+	case u.String() != s:
+		return nil, fmt.Errorf("%s is not in normal form; want %s", quote(s), quote(u.String()))
 	}
-	return nil
-}
-
-// at is an error in a line of the catalog.
-func at(line int, format string, args ...any) error {
-	return &strictyaml.Error{Line: line, Err: fmt.Errorf(format, args...)}
+	return u, nil
 }
 
 // SHA1Only says that nothing stronger than SHA-1 is pinned: who can make two
@@ -244,21 +158,42 @@ func (e *mismatchError) Error() string {
 // Disjoint says whether two catalogs share a URL or a certificate. A
 // certificate is a root or an intermediate, not both.
 func Disjoint(a, b *Catalog) error {
-	in := map[string]Entry{}
-	for _, e := range a.Entries {
-		for _, k := range e.keys() {
-			in[k] = e
-		}
-	}
+	in := a.byKey()
 	for _, e := range b.Entries {
-		for _, k := range e.keys() {
-			if other, both := in[k]; both {
-				return fmt.Errorf("%s certificate %q and %s certificate %q have the same %s",
-					other.Vendor, other.Name, e.Vendor, e.Name, k)
-			}
+		if other, k := in.find(e); k != "" {
+			return fmt.Errorf("%s certificate %q and %s certificate %q have the same %s",
+				other.Vendor, other.Name, e.Vendor, e.Name, k)
 		}
 	}
 	return nil
+}
+
+// entryIndex finds entries by what no two entries share.
+type entryIndex map[string]Entry
+
+func (c *Catalog) byKey() entryIndex {
+	in := entryIndex{}
+	for _, e := range c.Entries {
+		in.add(e)
+	}
+	return in
+}
+
+func (in entryIndex) add(e Entry) {
+	for _, k := range e.keys() {
+		in[k] = e
+	}
+}
+
+// find returns an entry that has something in common with e, and what; an empty
+// text says that there is none.
+func (in entryIndex) find(e Entry) (other Entry, what string) {
+	for _, k := range e.keys() {
+		if other, both := in[k]; both {
+			return other, k
+		}
+	}
+	return Entry{}, ""
 }
 
 // keys are the properties that no two entries share.
@@ -268,4 +203,9 @@ func (e Entry) keys() []string {
 		keys = append(keys, fmt.Sprintf("%v fingerprint %v", f.Hash, f))
 	}
 	return keys
+}
+
+// compareEntries is the order of a catalog in its normal form.
+func compareEntries(a, b Entry) int {
+	return cmp.Or(cmp.Compare(a.Vendor, b.Vendor), cmp.Compare(a.Name, b.Name))
 }

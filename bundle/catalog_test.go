@@ -25,6 +25,11 @@ vendors:
                 sha256: "SHA256_A"
         - name: "CA two"
           url: "https://pki.example/two.crt"
+          status: "historic"
+          evidence:
+            - "https://pki.example/list.pdf#page=2"
+            - "https://other.example/"
+          notes: "given up in 2020"
           validation:
             fingerprint:
                 sha512: "SHA512_B"
@@ -60,9 +65,13 @@ func TestParseCatalog(t *testing.T) {
 	}
 	fp := func(h crypto.Hash, s string) Fingerprint { return fingerprint(h, []byte(s)) }
 	want := &Catalog{[]Entry{
-		{"IFX", "CA one", "the first", "https://pki.example/one.crt", []Fingerprint{fp(crypto.SHA1, "A"), fp(crypto.SHA256, "A")}},
-		{"IFX", "CA two", "", "https://pki.example/two.crt", []Fingerprint{fp(crypto.SHA512, "B")}},
-		{"STM", "CA one", "", "https://other.example:8443/one%20more.crt?a=b", []Fingerprint{fp(crypto.SHA1, "C")}},
+		{Vendor: "IFX", Name: "CA one", Description: "the first", URL: "https://pki.example/one.crt", Status: Current,
+			Fingerprints: []Fingerprint{fp(crypto.SHA1, "A"), fp(crypto.SHA256, "A")}, Line: 7},
+		{Vendor: "IFX", Name: "CA two", URL: "https://pki.example/two.crt", Status: Historic,
+			Evidence: []string{"https://pki.example/list.pdf#page=2", "https://other.example/"},
+			Notes:    "given up in 2020", Fingerprints: []Fingerprint{fp(crypto.SHA512, "B")}, Line: 14},
+		{Vendor: "STM", Name: "CA one", URL: "https://other.example:8443/one%20more.crt?a=b", Status: Current,
+			Fingerprints: []Fingerprint{fp(crypto.SHA1, "C")}, Line: 27},
 	}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -80,20 +89,42 @@ func TestParseCatalog(t *testing.T) {
 
 func TestParseCatalogRefuses(t *testing.T) {
 	for _, c := range []struct{ name, old, new, want string }{
-		{"empty", sample, "", `line 1: version is "", want "alpha"`},
-		{"not YAML", sample, "{", "line 1"},
+		{"empty", sample, "", "line 1: the catalog is empty"},
+		{"empty but for a comment", sample, "---\n# nothing\n", "no value"},
+		{"not YAML", sample, "{", "line 1: did not find expected node content"},
+		{"PNG", sample, "\x89PNG\r\n", "line 1: not UTF-8"},
+		{"malformed", `name: "Infineon"`, `name: "Infineon`, "line 8: mapping values are not allowed in this context"},
+		{"bracket without end", "certificates: []", "certificates: [", "line 34: did not find expected node content"},
+		{"tab", "\n          url: \"https://pki.example/one", "\n\t  url: \"https://pki.example/one", "line 9: a tab in the indentation"},
+		{"too far to the left", "          url: \"https://pki.example/one", " url: \"https://pki.example/one", "line 9: did not find expected key"},
+		{"nesting of 200,000", sample, strings.Repeat("[", 200_000), "line 1: exceeded max depth of 10000"},
+		{"nested maps", sample, strings.Repeat("{a: ", 200_000), "line 1: exceeded max depth of 10000"},
+		{"alias bomb", sample, "a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\nversion: \"alpha\"\n", "line 1: "},
+		{"anchor", `id: "STM"`, `id: &x "STM"`, "line 24: anchors and aliases are not allowed"},
+		{"tag", `id: "STM"`, `id: !!str "STM"`, `line 24: tag "!!str" is not allowed`},
+		{"merge", `id: "STM"`, `<<: {id: "STM"}`, "line 24: merge keys are not allowed"},
+		{"number for text", `id: "STM"`, `id: 5`, `line 24: "5" must be text`},
+		{"control character", `name: "CA two"`, "name: \"CA\x07two\"", "line 14: unprintable character U+0007"},
+		{"bidi in a comment", `id: "STM"`, "id: \"STM\" # \u202e", "line 24: unprintable character U+202E"},
+		{"byte order mark", "---\nversion", "\ufeff---\nversion", "line 1: unprintable character U+FEFF"},
+		{"without version", "version: \"alpha\"\n", "", "line 2: the catalog names no version"},
+		{"url of another version", `"alpha"`, `"beta"`, `line 9: key "url" is of another version of the format; this one has "uri"`},
+		{"uri", "url: \"https://pki.example/one", "uri: \"https://pki.example/one", `line 9: key "uri" is of another version of the format; this one has "url"`},
+		{"list for a map", `          validation:
+            fingerprint:
+                sha512: "SHA512_B"`, "          validation: []", "line 21: a list stands where there must be a map"},
 		{"HTML", sample, "<html>", "line 1"},
 		{"version", `"alpha"`, `"999"`, `line 2: version is "999"`},
-		{"no vendors", sample, "version: \"alpha\"\nvendors: []\n", "line 1: the catalog lists no certificate"},
+		{"no vendors", sample, "version: \"alpha\"\nvendors: []\n", "line 2: the catalog lists no certificate"},
 		{"no certificates", sample, "version: \"alpha\"\nvendors:\n- id: \"IFX\"\n  name: \"Infineon\"\n", "no certificate"},
 		{"unknown key", "sha256:", "sha265:", `line 13: unknown key "sha265"; did you mean "sha256"?`},
 		{"repeated key", "description:", "name:", "line 8"},
-		{"second document", "    - id: \"AMD\"", "---\n    - id: \"AMD\"", "line 27"},
+		{"second document", "    - id: \"AMD\"", "---\n    - id: \"AMD\"", "line 32: a second document begins here"},
 		{"alias", `"CA two"`, "*a", "unknown anchor"},
-		{"vendor unknown", `"STM"`, `"EVIL"`, `line 19: vendor id "EVIL" is not in the TCG registry`},
-		{"vendor missing", `id: "STM"`, `id: ""`, `line 19: vendor id "" is not`},
-		{"vendor twice", `"STM"`, `"IFX"`, "line 19: vendor IFX is already in line 4"},
-		{"vendor without name", `"Infineon"`, `""`, "line 5: vendor IFX: name: empty"},
+		{"vendor unknown", `"STM"`, `"EVIL"`, `line 24: vendor id "EVIL" is not in the TCG registry`},
+		{"vendor missing", `id: "STM"`, `id: ""`, `line 24: vendor id "" is not`},
+		{"vendor twice", `"STM"`, `"IFX"`, "line 24: vendor IFX is already in line 4"},
+		{"vendor without name", `"Infineon"`, `""`, "line 5: name of vendor \"IFX\": empty"},
 		{"name missing", `name: "CA one"`, `description: "CA one"`, "line 8"},
 		{"name with a line feed", `"CA one"`, `"CA\n-----BEGIN"`, "U+000A"},
 		{"name with bidi", `"CA one"`, `"CA\u202eone"`, "U+202E"},
@@ -105,18 +136,27 @@ func TestParseCatalogRefuses(t *testing.T) {
 		{"file", "https://pki.example/one", "file:///etc/passwd", "is not https"},
 		{"no url", `url: "https://pki.example/two.crt"`, `url: ""`, "line 15"},
 		{"credentials", "https://pki.example/one", "https://me:secret@pki.example/one", `line 9: url of "CA one": credentials in a URL`},
+		{"status", `"historic"`, `"old"`, `line 16: status "old" is neither "current" nor "historic"`},
+		{"status empty", `"historic"`, `""`, `line 16: status "" is neither`},
+		{"evidence by http", `"https://other.example/"`, `"http://other.example/"`, `line 19: evidence: "http://other.example/" is not https`},
+		{"evidence twice", `"https://other.example/"`, `"https://pki.example/list.pdf#page=2"`, "line 19: evidence \"https://pki.example/list.pdf#page=2\" is here twice"},
+		{"evidence without list", "\n            - \"https://pki.example/list.pdf#page=2\"\n            - \"https://other.example/\"", " \"https://other.example/\"", "line 17: \"https://other.example/\" must be a list"},
+		{"much evidence", "- \"https://other.example/\"\n", strings.Repeat("- \"https://other.example/\"\n            ", 16) + "\n", "line 18: 17 links; want at most 16"},
+		{"long notes", "given up in 2020", strings.Repeat("x", 2001), "line 20: notes is longer than 2000 bytes"},
+		{"empty notes", "given up in 2020", "", "line 20: notes is empty"},
+		{"notes with a line feed", "given up in 2020", "given\\nup", "line 20: text has the unprintable character U+000A"},
 		{"no host", "https://pki.example/one", "https:///one", "has no lower-case host"},
 		{"host in capitals", "https://pki.example/one", "https://PKI.example/one", "has no lower-case host"},
 		{"url with a space", "/one.crt", "/one more.crt", "not in normal form"},
-		{"url with a fragment", "/one.crt", "/one.crt#x", "not in normal form"},
-		{"url twice", "https://other.example:8443/one%20more.crt?a=b", "https://pki.example/two.crt", "line 23: url https://pki.example/two.crt is already in line 15"},
+		{"url with a fragment", "/one.crt", "/one.crt#x", "has a fragment"},
+		{"url twice", "https://other.example:8443/one%20more.crt?a=b", "https://pki.example/two.crt", "line 28: url https://pki.example/two.crt is already in line 15"},
 		{"no fingerprint", `sha512: "SHA512_B"`, "{}", `line 14: certificate "CA two" has no fingerprint`},
-		{"fingerprint empty", `"SHA512_B"`, `""`, "line 18: SHA-512 fingerprint \"\" is not 64 upper-case pairs"},
+		{"fingerprint empty", `"SHA512_B"`, `""`, "line 23: SHA-512 fingerprint \"\" is not 64 upper-case pairs"},
 		{"fingerprint short", `"SHA256_A"`, `"AA"`, "line 13: SHA-256 fingerprint \"AA\" is not 32"},
-		{"fingerprint of another hash", `sha512: "SHA512_B"`, `sha512: "SHA256_B"`, "line 18: SHA-512"},
+		{"fingerprint of another hash", `sha512: "SHA512_B"`, `sha512: "SHA256_B"`, "line 23: SHA-512"},
 		{"fingerprint in small letters", `"SHA256_A"`, strings.ToLower(fmt.Sprintf("%q", fingerprint(crypto.SHA256, nil))), "line 13: SHA-256"},
 		{"second fingerprint wrong", `"SHA1_A"`, `"AA:BB"`, "line 12: SHA-1"},
-		{"fingerprint twice", `sha1: "SHA1_C"`, `sha256: "SHA256_A"`, "line 26: SHA-256 fingerprint 55:9A"},
+		{"fingerprint twice", `sha1: "SHA1_C"`, `sha256: "SHA256_A"`, "line 31: SHA-256 fingerprint 55:9A"},
 		{"too large", "---\n", "---\n# " + strings.Repeat("x", 5<<20), "more than 5242880 bytes"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

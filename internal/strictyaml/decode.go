@@ -17,29 +17,22 @@ type Located[T any] struct {
 	Comments
 }
 
-// Comments are the comments of a value, with their # signs. Those of a key belong
-// to its value.
+// Comments are the comments of a value, with their # signs; several lines are joined
+// by line feeds. Only [DecodeCommented] finds them.
 type Comments struct {
 	Above, Beside, Below string
 }
 
-// setPlace is how the decoder recognises a Located. The key is nil for an element
-// of a list.
-func (l *Located[T]) setPlace(k, n *yaml.Node) {
-	l.Line, l.Column = n.Line, n.Column
-	l.Comments = Comments{n.HeadComment, n.LineComment, n.FootComment}
-	if k != nil {
-		l.Above = joinComments(k.HeadComment, n.HeadComment)
-		l.Beside = joinComments(k.LineComment, n.LineComment)
-		l.Below = joinComments(n.FootComment, k.FootComment)
-	}
+// setPlace is how the decoder recognises a Located.
+func (l *Located[T]) setPlace(n *yaml.Node, c Comments) {
+	l.Line, l.Column, l.Comments = n.Line, n.Column, c
 }
 
 // comments is how the encoder recognises a Located.
 func (l *Located[T]) comments() Comments { return l.Comments }
 
 type located interface {
-	setPlace(k, n *yaml.Node)
+	setPlace(n *yaml.Node, c Comments)
 	comments() Comments
 }
 
@@ -61,13 +54,13 @@ func Decode(data []byte, into any) error {
 	if err != nil || root == nil {
 		return err
 	}
-	r.decode(nil, root, reflect.ValueOf(into).Elem())
+	r.decode(root, reflect.ValueOf(into).Elem())
 	return r.result()
 }
 
-func (r *reader) decode(k, n *yaml.Node, v reflect.Value) {
+func (r *reader) decode(n *yaml.Node, v reflect.Value) {
 	if l, ok := v.Addr().Interface().(located); ok {
-		l.setPlace(k, n)
+		l.setPlace(n, r.comments[n])
 		v = v.FieldByName("Value")
 	}
 	if r.bad[n] {
@@ -76,7 +69,7 @@ func (r *reader) decode(k, n *yaml.Node, v reflect.Value) {
 	switch v.Kind() {
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
-		r.decode(k, n, v.Elem())
+		r.decode(n, v.Elem())
 	case reflect.Struct:
 		r.decodeStruct(n, v)
 	case reflect.Map:
@@ -133,7 +126,7 @@ func (r *reader) decodeStruct(n *yaml.Node, v reflect.Value) {
 	fields := map[string]int{}
 	for i := range v.NumField() {
 		if n.Kind == yaml.ScalarNode && v.Type().Field(i).Tag.Get("text") != "" {
-			r.decode(nil, n, v.Field(i))
+			r.decode(n, v.Field(i))
 			return
 		}
 		if name := v.Type().Field(i).Tag.Get("yaml"); name != "" {
@@ -154,7 +147,7 @@ func (r *reader) decodeStruct(n *yaml.Node, v reflect.Value) {
 			r.unknownKey(k, fields)
 			continue
 		}
-		r.decode(k, n.Content[i+1], v.Field(field))
+		r.decode(n.Content[i+1], v.Field(field))
 	}
 }
 
@@ -169,7 +162,7 @@ func (r *reader) decodeMap(n *yaml.Node, v reflect.Value) {
 			continue
 		}
 		element := reflect.New(v.Type().Elem()).Elem()
-		r.decode(n.Content[i], n.Content[i+1], element)
+		r.decode(n.Content[i+1], element)
 		v.SetMapIndex(reflect.ValueOf(n.Content[i].Value).Convert(v.Type().Key()), element)
 	}
 }
@@ -181,7 +174,7 @@ func (r *reader) decodeList(n *yaml.Node, v reflect.Value) {
 	}
 	v.Set(reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content)))
 	for i, element := range n.Content {
-		r.decode(nil, element, v.Index(i))
+		r.decode(element, v.Index(i))
 	}
 }
 

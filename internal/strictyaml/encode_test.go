@@ -3,6 +3,8 @@ package strictyaml
 import (
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 type shop struct {
@@ -43,18 +45,16 @@ goods:
 tags:
     - "x"
 # below all
-
 # end
 `
 
 func TestEncode(t *testing.T) {
 	var got Located[shop]
-	if err := Decode([]byte(written), &got); err != nil {
+	if err := DecodeCommented([]byte(written), &got); err != nil {
 		t.Fatal(err)
 	}
-	again, err := Encode(&got)
-	if err != nil || string(again) != written {
-		t.Errorf("%v; written as\n%s", err, again)
+	if again := Encode(&got); string(again) != written {
+		t.Errorf("written as\n%s", again)
 	}
 	// Other spellings of the same.
 	loose := `# above all
@@ -77,18 +77,24 @@ tags: [x]
 # end
 `
 	var other Located[shop]
-	if err := Decode([]byte(loose), &other); err != nil {
+	if err := DecodeCommented([]byte(loose), &other); err != nil {
 		t.Fatal(err)
 	}
-	again, err = Encode(&other)
 	want := strings.NewReplacer(" # none", "", "shelf: # beside shelf", "shelf:").Replace(written)
-	if err != nil || string(again) != want {
-		t.Errorf("%v; written as\n%s", err, again)
+	if again := Encode(&other); string(again) != want {
+		t.Errorf("written as\n%s", again)
 	}
 	// Values that were never in a document; the others left out.
 	made := shop{Name: textValue{Value: "n"}, Goods: []Located[good]{{Value: good{ID: textValue{Value: "i"}}}}}
-	again, err = Encode(&made)
-	if err != nil || string(again) != "---\nname: \"n\"\ngoods:\n    - id: \"i\"\n" {
-		t.Errorf("%v; written as\n%s", err, again)
+	if again := Encode(&made); string(again) != "---\nname: \"n\"\ngoods:\n    - id: \"i\"\n" {
+		t.Errorf("written as\n%s", again)
+	}
+}
+
+func TestCommentLines(t *testing.T) {
+	const text = "# a\nb: c # d\n  # e\ne: 'it''s # no' # f\ng: \"x \\\" # no\"\nh: a#b\ni: it's # g\nj: [\"# no\", '# no'] # h\r\nk: {l: \"# no\"}\n#\n"
+	want := []string{"# a", "# d", "# e", "# f", "# g", "# h", "#"}
+	if diff := cmp.Diff(want, CommentLines([]byte(text))); diff != "" {
+		t.Error(diff)
 	}
 }

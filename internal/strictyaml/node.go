@@ -49,6 +49,9 @@ func (e Errors) Unwrap() []error {
 type reader struct {
 	errs Errors
 	bad  map[*yaml.Node]bool // already in errs; what stands below them, too
+	// If comments are wanted: those of values, and those that the library found.
+	comments map[*yaml.Node]Comments
+	seen     map[string]int
 }
 
 // errorAt notes a mistake.
@@ -90,10 +93,11 @@ func (r *reader) parse(data []byte) (*yaml.Node, error) {
 	case !errors.Is(err, io.EOF):
 		return nil, Errors{parseError(data, err)}
 	}
+	if r.comments != nil {
+		r.seen = map[string]int{}
+		libraryComments(&document, r.seen)
+	}
 	root := document.Content[0]
-	// The comments at the ends of the file belong to what is returned.
-	root.HeadComment = joinComments(document.HeadComment, root.HeadComment)
-	root.FootComment = joinComments(root.FootComment, document.FootComment)
 	r.check(root, 1)
 	return root, nil
 }
@@ -232,9 +236,4 @@ func (r *reader) checkKeys(n *yaml.Node) {
 		}
 		first[k.Value] = k.Line
 	}
-}
-
-// joinComments puts one block of comments above another.
-func joinComments(a, b string) string {
-	return strings.Trim(a+"\n"+b, "\n")
 }
