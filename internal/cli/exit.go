@@ -31,7 +31,7 @@ func exitStatus(err error) int {
 	switch {
 	case err == nil:
 		return 0
-	case errors.Is(err, verify.ErrRefused), errors.Is(err, tpm.ErrRefused), errors.Is(err, agent.ErrAuditBroken), errors.Is(err, errDiffer):
+	case errors.Is(err, verify.ErrRefused), errors.Is(err, tpm.ErrRefused), errors.Is(err, agent.ErrAuditBroken), errors.Is(err, errDiffer), errors.Is(err, errFaulty):
 		return exitRefused
 	case errors.Is(err, key.ErrDenied), errors.Is(err, context.Canceled), errors.As(err, &wrongPIN):
 		return exitDenied

@@ -187,6 +187,14 @@ func (r *releaseFolder) checkFiles() ([]string, error) {
 	return append(checks, bundle.IndexName+" has the digest that SHA256SUMS names and says what the bundles hold"), nil
 }
 
+// checkParents checks the signatures on which the index relies, after checkFiles.
+func (r *releaseFolder) checkParents() error {
+	if err := r.index.CheckParents(r.bundles...); err != nil {
+		return refused(verify.MalformedFile, "%s: %w", bundle.IndexName, err)
+	}
+	return nil
+}
+
 // summed is a file with the digest that SHA256SUMS names.
 func (r *releaseFolder) summed(sums bundle.Sums, name string) ([]byte, error) {
 	data, err := r.file(name)
