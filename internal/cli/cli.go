@@ -108,6 +108,7 @@ cancelled by the user; 5 device missing, busy or locked out.`,
 		a.group("image", "OCI images", a.imageBuild(), a.imageSign(), a.imageVerify()),
 		a.versionCommand(),
 	)
+	helpTopics(root)
 	a.markStarted(root)
 	complete(root)
 	return root
