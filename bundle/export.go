@@ -44,7 +44,7 @@ func ExportPKCS7(certs []Certificate) ([]byte, error) {
 }
 
 // ExportPKCS12 writes certificates as a trust store for Java 12 and later, in which
-// each is trusted by itself. With a password, which must be ASCII, the store is
+// each is trusted by itself. With a password, of printable ASCII, the store is
 // encrypted and has a MAC with random salts: its bytes are others each time. With
 // none it has neither, and the same certificates in the same order give the same
 // bytes.
@@ -52,6 +52,9 @@ func ExportPKCS12(certs []Certificate, password []byte) ([]byte, error) {
 	certs = distinct(certs)
 	if len(certs) == 0 {
 		return nil, errNothing
+	}
+	if bytes.ContainsFunc(password, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return nil, errors.New("the password has other characters than printable ASCII, which programs encode in different ways")
 	}
 	encoder := pkcs12.Modern2023
 	if len(password) == 0 {

@@ -178,6 +178,8 @@ func TestExportPKCS12(t *testing.T) {
 	wantError(t, err, "no certificate")
 	_, err = ExportPKCS12([]Certificate{{"IFX", "beyond BMP \U0001f600", certs[0].X509}}, nil)
 	wantError(t, err, "write PKCS#12")
+	_, err = ExportPKCS12(certs, []byte("pässword"))
+	wantError(t, err, "printable ASCII")
 }
 
 // TestAliases: Java folds the case of aliases and keeps one of each.

@@ -2,21 +2,18 @@ package cli
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/sealsmith/sealsmith/bundle"
-	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/internal/limits"
 )
 
 // bundleShowFlags are the flags of `bundle show`.
 type bundleShowFlags struct {
-	vendors []string
+	vendors vendorFilter
 	at      time.Time
 }
 
@@ -37,11 +34,8 @@ intermediates together, or the folder of a release:
 It says nothing about who made the bundles: see sealsmith bundle verify.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			for i, vendor := range f.vendors {
-				f.vendors[i] = strings.ToUpper(vendor)
-				if _, known := bundle.VendorName(f.vendors[i]); !known {
-					return hint.Wrap(usageError(fmt.Errorf("vendor id %q is not in the TCG registry", vendor)), "give an id such as IFX")
-				}
+			if err := f.vendors.check(); err != nil {
+				return err
 			}
 			if f.at.IsZero() {
 				f.at = time.Now()
@@ -56,7 +50,7 @@ It says nothing about who made the bundles: see sealsmith bundle verify.`,
 			return a.printTree(s)
 		},
 	}
-	c.Flags().StringSliceVar(&f.vendors, "vendor", nil, "show only the certificates of vendor `ID[,ID]`, and those that they chain to")
+	f.vendors.register(c, "show only the certificates of vendor `ID[,ID]`, and those that they chain to")
 	c.Flags().TimeVar(&f.at, "at", time.Time{}, []string{time.DateOnly, time.RFC3339}, "judge as at `TIME` (YYYY-MM-DD or RFC 3339) instead of now")
 	return c
 }
@@ -99,18 +93,13 @@ func (a *app) readShown(f bundleShowFlags, paths []string) (*shown, error) {
 		return nil, err
 	}
 	for _, finding := range findings {
-		if s.wants(finding.Vendor) {
+		if s.vendors.wants(finding.Vendor) {
 			s.findings = append(s.findings, finding)
 			place := string(finding.Kind) + finding.SHA256
 			s.byMember[place] = append(s.byMember[place], finding)
 		}
 	}
 	return s, nil
-}
-
-// wants says whether a vendor was asked for.
-func (s *shown) wants(vendor string) bool {
-	return len(s.vendors) == 0 || slices.Contains(s.vendors, vendor)
 }
 
 // about are the findings about certificate i.
@@ -141,7 +130,7 @@ type findingJSON struct {
 func (a *app) printShownJSON(s *shown) error {
 	all := []shownJSON{}
 	for i, m := range s.members {
-		if !s.wants(m.Vendor) {
+		if !s.vendors.wants(m.Vendor) {
 			continue
 		}
 		one := shownJSON{memberJSON: s.texts[i], SelfSigned: s.graph.SelfSigned(i), Issuers: []issuerJSON{}, Findings: []findingJSON{}}

@@ -56,7 +56,7 @@ func (s *shown) prune(branches []bundle.Branch) []bundle.Branch {
 	var kept []bundle.Branch
 	for _, b := range branches {
 		b.Issued = s.prune(b.Issued)
-		if len(b.Issued) > 0 || s.wants(s.members[b.Index].Vendor) {
+		if len(b.Issued) > 0 || s.vendors.wants(s.members[b.Index].Vendor) {
 			kept = append(kept, b)
 		}
 	}
@@ -67,7 +67,7 @@ func (s *shown) prune(branches []bundle.Branch) []bundle.Branch {
 func (s *shown) title() string {
 	counts := map[bundle.Kind]int{}
 	for _, m := range s.members {
-		if s.wants(m.Vendor) {
+		if s.vendors.wants(m.Vendor) {
 			counts[m.Kind]++
 		}
 	}
@@ -91,7 +91,7 @@ func (s *shown) title() string {
 func (s *shown) remarks() []string {
 	var first *bundle.Member
 	for i, m := range s.members {
-		if s.wants(m.Vendor) && m.X509.NotAfter.After(s.at) && (first == nil || m.X509.NotAfter.Before(first.X509.NotAfter)) {
+		if s.vendors.wants(m.Vendor) && m.X509.NotAfter.After(s.at) && (first == nil || m.X509.NotAfter.Before(first.X509.NotAfter)) {
 			first = &s.members[i]
 		}
 	}

@@ -53,6 +53,9 @@ func complete(c *cobra.Command) {
 	if c.Name() == "pubkey" {
 		values["format"] = []string{"openssh", "pem"}
 	}
+	if c.Name() == "export" {
+		values["format"] = exportFormats()
+	}
 	for name, list := range values {
 		if c.Flags().Lookup(name) != nil {
 			cobra.CheckErr(c.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(list, cobra.ShellCompDirectiveNoFileComp)))
@@ -63,7 +66,7 @@ func complete(c *cobra.Command) {
 			return completeKeys(cmd, nil, typed)
 		}))
 	}
-	takesFiles := slices.ContainsFunc([]string{"DIR", "FILE"}, func(word string) bool { return strings.Contains(c.Use, " "+word) })
+	takesFiles := slices.ContainsFunc([]string{"DIR", "FILE", "BUNDLE", "OLD"}, func(word string) bool { return strings.Contains(c.Use, " "+word) })
 	if c.ValidArgsFunction == nil && !takesFiles {
 		c.ValidArgsFunction = cobra.NoFileCompletions
 	}
