@@ -33,7 +33,7 @@ type FetchError struct {
 func (e *FetchError) Error() string {
 	var s strings.Builder
 	fmt.Fprintf(&s, "%d of %d certificates cannot be had:", len(e.Failures), e.Total)
-	if cause, ok := e.noNetwork(); ok {
+	if cause, ok := e.NoNetwork(); ok {
 		fmt.Fprintf(&s, " no site can be found: %s", oneLine(cause.Error()))
 		return s.String()
 	}
@@ -55,17 +55,18 @@ func (e *FetchError) Error() string {
 	return s.String()
 }
 
-// noNetwork says whether there is no way to any of several sites.
-func (e *FetchError) noNetwork() (cause error, ok bool) {
-	first := e.Failures[0]
+// NoNetwork says whether there is no way to any of several sites, and nothing else is
+// wrong.
+func (e *FetchError) NoNetwork() (cause error, ok bool) {
 	several := false
 	for _, f := range e.Failures {
 		if _, ok := errors.AsType[*noWayError](f); !ok {
 			return nil, false
 		}
-		several = several || hostOf(f.Entry.URL) != hostOf(first.Entry.URL)
+		several = several || hostOf(f.Entry.URL) != hostOf(e.Failures[0].Entry.URL)
+		cause = f.Err
 	}
-	return first.Err, several && len(e.Failures) == e.Total
+	return cause, several && len(e.Failures) == e.Total
 }
 
 // Unwrap returns the failures.

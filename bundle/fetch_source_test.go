@@ -83,6 +83,10 @@ func TestRefresh(t *testing.T) {
 		t.Errorf("kept %x, %v", bytes, err)
 	}
 
+	if path := f.Store.Unpinned(sources[1].Other); filepath.Base(path) != kept[0].Name() || f.Store.Unpinned(certs[0].X509) != "" {
+		t.Errorf("kept in %s", path)
+	}
+
 	// Nothing is written unless it was asked for, and there is an end to it.
 	f.Store, f.Save = newStore(t, certs[:3]...), false
 	if _, err := f.Refresh(t.Context(), entries); err != nil {

@@ -3,6 +3,7 @@ package bundle
 import (
 	"crypto"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -101,6 +102,16 @@ func (s *Store) addUnpinned(der []byte) error {
 		return hint.Wrap(fmt.Errorf("%s holds %d files", dir, len(kept)), "look at them, then remove "+dir)
 	}
 	return other.Add(der)
+}
+
+// Unpinned is the file in which [Fetcher.Refresh] kept a certificate that a URL
+// served in place of another; "" if there is none.
+func (s *Store) Unpinned(c *x509.Certificate) string {
+	name := filepath.Join(unpinned, storeName(sha256.Sum256(c.Raw)))
+	if _, err := s.root.Stat(name); err != nil {
+		return ""
+	}
+	return filepath.Join(s.dir, name)
 }
 
 // find returns the bytes of an entry, or nil if the store has none. Bytes can

@@ -22,15 +22,19 @@ const (
 	exitRefused = 3 // checked and refused
 	exitDenied  = 4 // denied or cancelled by the user
 	exitDevice  = 5 // device missing, busy or locked out
+	exitStale   = 6 // too old, or soon to be
 )
 
 // exitStatus is the exit status that tells a script what kind of error it was.
 func exitStatus(err error) int {
 	var wrongPIN *key.PINError
 	var lockout *key.LockoutError
+	var watched *watchError
 	switch {
 	case err == nil:
 		return 0
+	case errors.As(err, &watched):
+		return watched.status
 	case errors.Is(err, verify.ErrRefused), errors.Is(err, tpm.ErrRefused), errors.Is(err, agent.ErrAuditBroken), errors.Is(err, errDiffer), errors.Is(err, errFaulty):
 		return exitRefused
 	case errors.Is(err, key.ErrDenied), errors.Is(err, context.Canceled), errors.As(err, &wrongPIN):
