@@ -150,6 +150,9 @@ func (a *app) programs(ctx context.Context, f imageBuildFlags, temp string) ([]o
 		if err != nil {
 			return nil, err
 		}
+		if err := checkProgram(source, platform); err != nil {
+			return nil, err
+		}
 		add(platform, source, filepath.Base(source))
 	}
 	if f.goPackage == "" {
