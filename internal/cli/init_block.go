@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/sealsmith/sealsmith/internal/atomicfile"
 	"github.com/sealsmith/sealsmith/internal/hint"
@@ -81,6 +82,9 @@ func (b block) read() (path string, data []byte, perm fs.FileMode, err error) {
 	}
 	if !info.Mode().IsRegular() {
 		return "", nil, 0, fmt.Errorf("%s is not a regular file", b.File)
+	}
+	if owner, ok := info.Sys().(*syscall.Stat_t); ok && int(owner.Uid) != os.Getuid() {
+		return "", nil, 0, fmt.Errorf("%s belongs to uid %d", path, owner.Uid) // a new file would be ours
 	}
 	data, err = readFile(path, limits.SetUpFile)
 	if data == nil {

@@ -76,3 +76,17 @@ func TestWriteBlock(t *testing.T) {
 		}
 	}
 }
+
+// TestForeignFile: a file that an administrator put there stays theirs.
+func TestForeignFile(t *testing.T) {
+	path := "/etc/passwd"
+	if os.Getuid() == 0 {
+		path = filepath.Join(t.TempDir(), "file")
+		if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Chown(path, 1, 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, _, _, err := (block{File: path}).read(); err == nil || !strings.Contains(err.Error(), "belongs to uid") {
+		t.Errorf("%v", err)
+	}
+}
