@@ -59,7 +59,7 @@ func dial(ctx context.Context, socket string, limit time.Duration) (*Client, err
 			return nil, hint.Wrap(fmt.Errorf("agent at %s: %w", socket, cause), "it may be stopped or hang: end it and start it anew")
 		}
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
-			err = hint.Wrap(fmt.Errorf("%w at %s", ErrNoAgent, socket), "start it with: sealsmith-agent -D")
+			err = fmt.Errorf("%w at %s", ErrNoAgent, socket)
 		}
 		return nil, err
 	}

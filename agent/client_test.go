@@ -87,7 +87,7 @@ func TestBrokenBackend(t *testing.T) {
 
 func TestStatusAndDevice(t *testing.T) {
 	h := start(t, func(c *Config) {
-		c.Process = func(context.Context) *Process { return &Process{Sandbox{3, 6}, "/bin/pinentry"} }
+		c.Process = func() *Process { return &Process{Sandbox{3, 6}, "/bin/pinentry"} }
 	})
 	for name, c := range map[string]*Client{"socket": h.client(), "in process": inProcess(t, h.server)} {
 		s, err := c.Status(t.Context())
@@ -139,7 +139,7 @@ func TestInProcessSigns(t *testing.T) {
 
 func TestDialNobody(t *testing.T) {
 	h := start(t, nil)
-	if _, err := Dial(t.Context(), h.control+"x"); !errors.Is(err, ErrNoAgent) || len(hint.Of(err)) == 0 {
+	if _, err := Dial(t.Context(), h.control+"x"); !errors.Is(err, ErrNoAgent) {
 		t.Errorf("no socket: %v", err)
 	}
 	h.stop()

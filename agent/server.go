@@ -45,7 +45,7 @@ type Config struct {
 	Reload func() (Settings, error)
 	// Process describes the process that serves, for its status; nil, or an answer that is
 	// nil: there is nothing to say.
-	Process func(ctx context.Context) *Process
+	Process func() *Process
 	// Device is the device of the keys.
 	Device Device
 	// Audit records every request. The caller closes it after the server.

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -46,6 +47,17 @@ type Sockets struct {
 	Control string `json:"control,omitempty"`
 }
 
+// String is for people.
+func (s Sandbox) String() string {
+	switch {
+	case s.ABI == 0:
+		return "none"
+	case s.ABI < s.Full:
+		return fmt.Sprintf("Landlock with ABI %d, which has not all of %d", s.ABI, s.Full)
+	}
+	return fmt.Sprintf("Landlock with ABI %d", s.ABI)
+}
+
 // KeyCounts says how many keys the agent has.
 type KeyCounts struct {
 	Hardware int `json:"hardware"`
@@ -67,7 +79,7 @@ func (s *Server) status(_ http.ResponseWriter, r *http.Request) (int, any, error
 	infos, _ := s.config.Keys.List(r.Context()) // GET /v1/keys says what is wrong with others
 	var process *Process
 	if s.config.Process != nil {
-		process = s.config.Process(r.Context())
+		process = s.config.Process()
 	}
 	return http.StatusOK, Status{
 		API: apiVersion, Version: version.Text(), PID: os.Getpid(), Sockets: s.seen.sockets(),

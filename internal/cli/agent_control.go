@@ -22,7 +22,19 @@ func (a *app) withAgent(cmd *cobra.Command, do func(c *agent.Client) error) erro
 		return usageError(errors.New("--direct does without the agent"))
 	}
 	socket, _ := a.controlSocket()
-	client, err := agent.Dial(cmd.Context(), socket)
+	client, err := a.dial(cmd.Context(), socket)
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(client), client.Close())
+}
+
+// withDevices runs a command that is about the agent that has the devices.
+func (a *app) withDevices(cmd *cobra.Command, do func(c *agent.Client) error) error {
+	if a.direct {
+		return usageError(errors.New("--direct does without the agent"))
+	}
+	client, err := a.dialDevices(cmd.Context())
 	if err != nil {
 		return err
 	}
@@ -34,8 +46,9 @@ func (a *app) agentReload() *cobra.Command {
 		Use:   "reload",
 		Short: "have the agent read its configuration again",
 		Long: `Reload has the agent read config.yaml again. If something is wrong with it, or it changes
-what a running agent keeps (tpm:, pinentry:), nothing changes and the exit status is 1. What was begun before goes by the
-old rules; PINs that are to be remembered for another time than before are forgotten.`,
+what a running agent keeps (tpm:, sandbox:, agents:), nothing changes and the exit status
+is 1. What was begun before goes by the old rules; PINs that are to be remembered for another
+time than before are forgotten.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.withAgent(cmd, func(c *agent.Client) error {
@@ -67,7 +80,7 @@ PINs of keys that a person is asked about at each use are never remembered.`,
 			if err != nil {
 				return err
 			}
-			return a.withAgent(cmd, func(c *agent.Client) error {
+			return a.withDevices(cmd, func(c *agent.Client) error {
 				in, err := c.Resolve(cmd.Context(), ref)
 				if err != nil {
 					return err

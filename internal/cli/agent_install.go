@@ -85,7 +85,7 @@ configuration and audit log stay.`,
 			if host {
 				set = systemd.Host()
 			}
-			if set.Running() && set.Installed() {
+			if set.Running() {
 				if err := systemd.Run(cmd.Context(), set.Disable()); err != nil {
 					return err
 				}

@@ -34,12 +34,38 @@ func (a *app) controlSocket() (path string, named bool) {
 	return filepath.Join(xdg.Runtime(), "control.sock"), false
 }
 
+// dial connects to the agent at a path. Without one it says how there would be one.
+func (a *app) dial(ctx context.Context, socket string) (*agent.Client, error) {
+	client, err := agent.Dial(ctx, socket)
+	if !errors.Is(err, agent.ErrNoAgent) {
+		return client, err
+	}
+	switch socket {
+	case usualSocket("control.sock"):
+		return nil, hint.Wrap(err, "have it started when it is needed: sealsmith agent install, or, without systemd, start it with: sealsmith-agent -D")
+	case hostSocket:
+		return nil, hint.Wrap(err, "install the machine's agent: sealsmith agent install --host-keys")
+	}
+	return nil, hint.Wrap(err, "an agent serves that path with: sealsmith-agent -D --control "+socket)
+}
+
+// dialDevices connects to the agent that has the devices: the usual one while it lives, also
+// for those who use one that a shell started for itself; unless another was named.
+func (a *app) dialDevices(ctx context.Context) (*agent.Client, error) {
+	socket, named := a.controlSocket()
+	if usual := usualSocket("control.sock"); !named && socket != usual {
+		if client, err := agent.Dial(ctx, usual); !errors.Is(err, agent.ErrNoAgent) {
+			return client, err
+		}
+	}
+	return a.dial(ctx, socket)
+}
+
 // keys is the way to the keys: the agent, or, without one or with --direct, the
 // same server inside this process. done ends it.
 func (a *app) keys(ctx context.Context) (client *agent.Client, done func(), err error) {
 	if !a.direct {
-		socket, named := a.controlSocket()
-		client, err = agent.Dial(ctx, socket)
+		client, err = a.dialDevices(ctx)
 		if err == nil {
 			if err := a.sameDevice(ctx, client); err != nil {
 				return nil, nil, errors.Join(err, client.Close())
@@ -51,8 +77,8 @@ func (a *app) keys(ctx context.Context) (client *agent.Client, done func(), err 
 		if !errors.Is(err, agent.ErrNoAgent) {
 			return nil, nil, err
 		}
-		if named {
-			return nil, nil, hint.Wrap(err, "an agent serves that path with --control PATH; --direct does without one")
+		if _, named := a.controlSocket(); named {
+			return nil, nil, hint.Wrap(err, "--direct does without an agent")
 		}
 	}
 	return a.inProcess()

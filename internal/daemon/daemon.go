@@ -127,15 +127,11 @@ func asks(o Options, c *config.Config) (p *people, startSWTPM func() (net.Conn, 
 }
 
 // process describes this process, if it serves sockets, and so has a helper.
-func (d *Daemon) process(ctx context.Context) *agent.Process {
+func (d *Daemon) process() *agent.Process {
 	if d.helper == nil {
 		return nil
 	}
-	who, err := d.helper.Who(ctx, false)
-	if err != nil {
-		who = err.Error()
-	}
-	return &agent.Process{Sandbox: agent.Sandbox{ABI: d.abi, Full: sandbox.Wanted}, Asks: who}
+	return &agent.Process{Sandbox: agent.Sandbox{ABI: d.abi, Full: sandbox.Wanted}, Asks: d.helper.Asks()}
 }
 
 // servedDevice is the TPM in the agent's terms.
@@ -172,11 +168,11 @@ func (d *Daemon) Client() *agent.Client { return agent.InProcess(d.server) }
 // Close stops the agent: prompts are withdrawn, the command in hand is finished
 // until ctx ends, secrets are wiped, the device is left as it was found.
 func (d *Daemon) Close(ctx context.Context) error {
-	err := d.server.Shutdown(ctx)
-	if d.places != nil {
+	err := errors.Join(d.server.Shutdown(ctx), d.ring.Close(), d.audit.Close())
+	if d.places != nil { // last, for when its folder is gone, the device is free
 		err = errors.Join(err, d.places.close())
 	}
-	return errors.Join(err, d.ring.Close(), d.audit.Close())
+	return err
 }
 
 // Device is the canonical device string that a command line means, or "" if it

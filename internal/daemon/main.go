@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"syscall"
 
 	sdnotify "github.com/coreos/go-systemd/v22/daemon"
@@ -171,6 +172,16 @@ func (d *Daemon) serve(ctx context.Context, f *flags, ready *os.File, m *manager
 	if err := d.restrict(log); err != nil {
 		return 0, err
 	}
+	// Nobody waits for the answer.
+	var learning sync.WaitGroup
+	defer learning.Wait()
+	learning.Go(func() {
+		if err := d.helper.Choose(ctx, false); err != nil {
+			log.Warn("who asks people is not known", logx.Err, err)
+			return
+		}
+		log.Info("people are asked", "by", d.helper.Asks())
+	})
 	p := d.places
 	drop := make(chan os.Signal, 1)
 	signal.Notify(drop, syscall.SIGUSR1)

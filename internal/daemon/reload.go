@@ -26,11 +26,9 @@ func (o Options) reload(started *config.Config) func() (agent.Settings, error) {
 			return agent.Settings{}, fmt.Errorf("%w: %w", agent.ErrConfiguration, err)
 		}
 		if o.helper != nil {
-			who, err := o.helper.Who(context.Background(), true)
-			if err != nil {
+			if err := o.helper.Choose(context.Background(), true); err != nil {
 				return agent.Settings{}, err
 			}
-			o.Log.Info("chosen to ask people", "by", who)
 		}
 		return agent.Settings{Rules: rules(c), SoftwareKeys: agent.SoftwarePolicy(c.SoftwareKeys), Offer: offered}, nil
 	}

@@ -28,7 +28,10 @@ type Client struct {
 	last    uint32
 	waiting map[uint32]chan message // with room for the answer; nil: nobody waits for it any more
 	closing bool
-	err     error // why the line has ended
+	err     error  // why the line has ended
+	who     string // asks people, as the helper said last
+
+	choosing sync.Mutex // one at a time
 }
 
 var _ prompt.Prompter = (*Client)(nil)
@@ -138,14 +141,33 @@ func label(lines []prompt.Line) []labelled {
 	return all
 }
 
-// Who says who asks people. With choose, the helper first reads the configuration again
-// and chooses by it.
-func (c *Client) Who(ctx context.Context, choose bool) (string, error) {
+// Choose learns who asks people, for [Client.Asks]. With anew, the helper first reads the
+// configuration again and chooses by it.
+func (c *Client) Choose(ctx context.Context, anew bool) error {
+	// The helper is made for so many requests, and any client can have us ask.
+	c.choosing.Lock()
+	defer c.choosing.Unlock()
 	ctx, cancel := context.WithTimeoutCause(ctx, limits.HelperSend, errSilent)
 	defer cancel()
-	m, a, err := c.call(ctx, verbAsks, asking{choose}, nil)
+	m, a, err := c.call(ctx, verbAsks, asking{anew}, nil)
 	m.drop()
-	return a.Who, err
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.who = a.Who
+	return nil
+}
+
+// Asks says who asks people, or why nobody can be asked. It does not wait for the helper.
+func (c *Client) Asks() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		return c.lost(nil).Error()
+	}
+	return cmp.Or(c.who, errSilent.Error())
 }
 
 // Chain follows a process to its ancestors; see [peercred.ChainOf].
@@ -203,8 +225,7 @@ func (c *Client) call(ctx context.Context, v verb, text any, file *os.File) (mes
 	c.waiting[m.id] = answered
 	c.mu.Unlock()
 	if err := c.line.send(m); err != nil {
-		c.forget(m.id, answered)
-		return message{}, answer{}, c.lost(err)
+		return message{}, answer{}, c.forget(m.id, answered, err)
 	}
 	return c.wait(ctx, m.id, answered)
 }
@@ -231,17 +252,17 @@ func (c *Client) wait(ctx context.Context, id uint32, answered chan message) (me
 			// If it does not arrive, the line has ended.
 			_ = c.line.send(message{verb: verbCancel, id: id})
 		case <-late:
-			c.forget(id, answered)
+			c.forget(id, answered, nil)
 			return message{}, answer{}, context.Cause(ctx)
 		case <-c.gone:
-			c.forget(id, answered)
-			return message{}, answer{}, c.lost(context.Cause(ctx))
+			return message{}, answer{}, c.forget(id, answered, context.Cause(ctx))
 		}
 	}
 }
 
-// forget has the answer to a request dropped when it comes, or now if it has come.
-func (c *Client) forget(id uint32, answered chan message) {
+// forget has the answer to a request dropped when it comes, or now if it has come. It
+// returns the error of a request that has no helper any more.
+func (c *Client) forget(id uint32, answered chan message, err error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	select {
@@ -250,13 +271,12 @@ func (c *Client) forget(id uint32, answered chan message) {
 	default:
 		c.waiting[id] = nil
 	}
+	return c.lost(err)
 }
 
-// lost is the error of a request that has no helper any more. Why the line has ended says
-// more than what became of the request.
+// lost is that error. Why the line has ended says
+// more than what became of the request. c.mu is locked.
 func (c *Client) lost(err error) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	return hint.Wrap(fmt.Errorf("%w: the agent has lost its helper: %w", prompt.ErrUnavailable, cmp.Or(c.err, err)),
 		"restart the agent: it has given up the right to start programs")
 }

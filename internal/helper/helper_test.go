@@ -207,26 +207,26 @@ func TestDeadline(t *testing.T) {
 func TestChoose(t *testing.T) {
 	chosen, failed := prompt.Nobody("it is Sunday"), error(nil)
 	c, _ := pair(t, Services{Prompter: &person{}, Choose: func() (prompt.Prompter, error) { return chosen, failed }})
-	if who, err := c.Who(t.Context(), false); err != nil || who == "" {
-		t.Errorf("%q, %v", who, err)
+	if who := c.Asks(); who != errSilent.Error() {
+		t.Errorf("before it said so: %q", who)
 	}
-	if err := c.Confirm(t.Context(), prompt.Prompt{Title: "yes"}); err != nil {
-		t.Error(err)
+	if err := errors.Join(c.Choose(t.Context(), false), c.Confirm(t.Context(), prompt.Prompt{Title: "yes"})); err != nil || c.Asks() != "a program" {
+		t.Errorf("%q, %v", c.Asks(), err)
 	}
-	for _, choose := range []bool{true, false} {
-		if who, err := c.Who(t.Context(), choose); err != nil || !strings.Contains(who, "it is Sunday") {
-			t.Errorf("%q, %v", who, err)
+	for _, anew := range []bool{true, false} {
+		if err := c.Choose(t.Context(), anew); err != nil || !strings.Contains(c.Asks(), "it is Sunday") {
+			t.Errorf("%q, %v", c.Asks(), err)
 		}
 	}
 	failed = hint.Wrap(errors.New("bad configuration"), "mend it")
-	if _, err := c.Who(t.Context(), true); err == nil || err.Error() != "bad configuration" || len(hint.Of(err)) != 1 {
+	if err := c.Choose(t.Context(), true); err == nil || err.Error() != "bad configuration" || len(hint.Of(err)) != 1 {
 		t.Errorf("%v", err)
 	}
-	if err := c.Confirm(t.Context(), prompt.Prompt{Title: "yes"}); !errors.Is(err, prompt.ErrUnavailable) {
-		t.Errorf("after the choice: %v", err)
+	if err := c.Confirm(t.Context(), prompt.Prompt{Title: "yes"}); !errors.Is(err, prompt.ErrUnavailable) || !strings.Contains(c.Asks(), "it is Sunday") {
+		t.Errorf("after the choice: %v, %q", err, c.Asks())
 	}
 	without, _ := pair(t, Services{Prompter: &person{}})
-	if _, err := without.Who(t.Context(), true); err == nil {
+	if err := without.Choose(t.Context(), true); err == nil {
 		t.Error("a choice where there is none")
 	}
 }
@@ -353,6 +353,9 @@ func TestLostHelper(t *testing.T) {
 	}
 	if err := <-lost; err == nil {
 		t.Error("nobody was told")
+	}
+	if who := c.Asks(); !strings.Contains(who, "lost its helper") {
+		t.Errorf("it asks by %q", who)
 	}
 	if err := errors.Join(c.Close(), wait()); err != nil {
 		t.Error(err)

@@ -11,8 +11,8 @@ const (
 	// any prompt shows of it, which then says that it cut.
 	HelperLine = 1 << 10
 	// HelperRequests is how many the helper works on at once: a question and a chain
-	// for each prompt on the screen, and the start and the end of a software TPM.
-	HelperRequests = 2*Prompts + 2
+	// for each prompt on the screen, the start and the end of a software TPM, and who asks.
+	HelperRequests = 2*Prompts + 3
 	// HelperSend is how long one side may take to read a message: nothing is in
 	// its way.
 	HelperSend = 5 * time.Second

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -28,12 +29,15 @@ const mark = "# Written by: sealsmith agent install\n"
 // placeholder stands for the program in the units.
 const placeholder = "@AGENT@"
 
+// Units is how many an agent has.
+const Units = 3
+
 // Set is the units of one agent. The first two are its sockets, the third is its
 // service.
 type Set struct {
 	// Dir is where the units are installed.
 	Dir   string
-	names [3]string
+	names [Units]string
 	from  string // the folder in files
 	scope string // systemctl's option
 	alive string // exists where systemd runs
@@ -43,7 +47,7 @@ type Set struct {
 func User() Set {
 	return Set{
 		Dir:   xdg.UserUnits(),
-		names: [3]string{"sealsmith-agent.socket", "sealsmith-agent-control.socket", "sealsmith-agent.service"},
+		names: [Units]string{"sealsmith-agent.socket", "sealsmith-agent-control.socket", "sealsmith-agent.service"},
 		from:  "user", scope: "--user", alive: filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "systemd", "private"),
 	}
 }
@@ -52,7 +56,7 @@ func User() Set {
 func Host() Set {
 	return Set{
 		Dir:   "/etc/systemd/system",
-		names: [3]string{"sealsmith-host.socket", "sealsmith-host-control.socket", "sealsmith-host.service"},
+		names: [Units]string{"sealsmith-host.socket", "sealsmith-host-control.socket", "sealsmith-host.service"},
 		from:  "host", scope: "--system", alive: "/run/systemd/system", // sd_booted(3)
 	}
 }
@@ -122,9 +126,16 @@ func (s Set) Remove() ([]string, error) {
 }
 
 // Installed says whether all units are there, and ours.
-func (s Set) Installed() bool {
-	paths, err := s.ours()
-	return err == nil && len(paths) == len(s.names)
+func (s Set) Installed() bool { return len(s.Missing()) == 0 }
+
+// Missing are the units that are not there, or not ours.
+func (s Set) Missing() (names []string) {
+	for _, name := range s.names {
+		if written, err := marked(filepath.Join(s.Dir, name)); err != nil || !written {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // ours are the units that are there. It is an error if somebody else's are.
@@ -175,9 +186,15 @@ func (s Set) Enable() [][]string {
 	return append(s.Reload(), []string{s.scope, "enable", "--now", s.names[0], s.names[1]})
 }
 
-// Disable are those that end the agent for good.
+// Disable are those that end the agent for good. Of units that are not there systemctl
+// would have nothing done.
 func (s Set) Disable() [][]string {
-	return [][]string{{s.scope, "disable", "--now", s.names[0], s.names[1], s.names[2]}}
+	missing := s.Missing()
+	there := slices.DeleteFunc(slices.Clone(s.names[:]), func(name string) bool { return slices.Contains(missing, name) })
+	if len(there) == 0 {
+		return nil
+	}
+	return [][]string{append([]string{s.scope, "disable", "--now"}, there...)}
 }
 
 // Reload are those after which systemd knows which units there are.

@@ -153,14 +153,24 @@ func TestRun(t *testing.T) {
 	if err := Run(t.Context(), User().Enable()); err != nil {
 		t.Error(err)
 	}
-	err := Run(t.Context(), Host().Disable())
+	host := sets(t)["host"]
+	if err := Run(t.Context(), host.Disable()); err != nil {
+		t.Errorf("nothing to disable: %v", err)
+	}
+	if err := errors.Join(host.Install("/bin/sealsmith-agent"), os.Remove(filepath.Join(host.Dir, host.names[1]))); err != nil {
+		t.Fatal(err)
+	}
+	if missing := host.Missing(); len(missing) != 1 || missing[0] != host.names[1] || host.Installed() {
+		t.Errorf("missing %q", missing)
+	}
+	err := Run(t.Context(), host.Disable())
 	if err == nil || !strings.Contains(err.Error(), `exit status 5: "no such unit"`) {
 		t.Error(err)
 	}
 	out, err := os.ReadFile(log)
 	want := []string{
 		"--user daemon-reload", "--user enable --now sealsmith-agent.socket sealsmith-agent-control.socket",
-		"--system disable --now sealsmith-host.socket sealsmith-host-control.socket sealsmith-host.service", "",
+		"--system disable --now sealsmith-host.socket sealsmith-host.service", "",
 	}
 	if got := strings.Split(string(out), "\n"); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("ran %q, %v", got, err)
