@@ -6,7 +6,8 @@
 // have. A [Fetcher] gets the certificates from a [Store] or from the vendors,
 // [Vet] judges them, [Build] makes a [Bundle] of them, and [Release] does all of
 // it. [Parse] reads a bundle back. The formats are in docs/spec. [Anchors] are what
-// bundles are for: they verify EK certificates.
+// bundles are for: they verify EK certificates. [Diff] says what changed between
+// bundles and [Graph] who issued whom; ExportPEM and its like write other formats.
 //
 // # Trust
 //

@@ -209,6 +209,15 @@ func digestDetail(was, is string) detail {
 	return detail{"SHA-256", was, is}
 }
 
+// diffJSON is what --json prints; docs/spec/bundle-json.md describes it.
+type diffJSON struct {
+	Old       []bundleJSON              `json:"old"`
+	New       []bundleJSON              `json:"new"`
+	Counts    map[bundle.ChangeType]int `json:"counts"`
+	Unchanged int                       `json:"unchanged"`
+	Changes   []changeJSON              `json:"changes"`
+}
+
 // changeJSON is the --json form of a change.
 type changeJSON struct {
 	Type bundle.ChangeType `json:"type"`
@@ -238,11 +247,5 @@ func (a *app) printDiffJSON(d *bundleDiff) error {
 	for _, typ := range bundle.ChangeTypes() {
 		counts[typ] = d.count(typ)
 	}
-	return a.printJSON(struct {
-		Old       []bundleJSON              `json:"old"`
-		New       []bundleJSON              `json:"new"`
-		Counts    map[bundle.ChangeType]int `json:"counts"`
-		Unchanged int                       `json:"unchanged"`
-		Changes   []changeJSON              `json:"changes"`
-	}{bundlesJSON(d.before), bundlesJSON(d.after), counts, d.unchanged, changes})
+	return a.printJSON(diffJSON{bundlesJSON(d.before), bundlesJSON(d.after), counts, d.unchanged, changes})
 }

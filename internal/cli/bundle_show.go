@@ -107,6 +107,13 @@ func (s *shown) about(i int) []bundle.Finding {
 	return s.byMember[string(s.members[i].Kind)+s.texts[i].SHA256]
 }
 
+// showJSON is what --json prints; docs/spec/bundle-json.md describes it.
+type showJSON struct {
+	Bundles      []bundleJSON `json:"bundles"`
+	At           time.Time    `json:"at"`
+	Certificates []shownJSON  `json:"certificates"`
+}
+
 // shownJSON is the --json form of a certificate in its place.
 type shownJSON struct {
 	memberJSON
@@ -142,9 +149,5 @@ func (a *app) printShownJSON(s *shown) error {
 		}
 		all = append(all, one)
 	}
-	return a.printJSON(struct {
-		Bundles      []bundleJSON `json:"bundles"`
-		At           time.Time    `json:"at"`
-		Certificates []shownJSON  `json:"certificates"`
-	}{bundlesJSON(s.bundles), s.at.UTC(), all})
+	return a.printJSON(showJSON{bundlesJSON(s.bundles), s.at.UTC().Truncate(time.Second), all})
 }

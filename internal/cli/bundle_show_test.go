@@ -1,11 +1,44 @@
 package cli
 
 import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/sealsmith/sealsmith/internal/testenv"
 )
+
+// TestBundleJSON: the examples in the document have the fields that are printed, all
+// of them, in their order.
+func TestBundleJSON(t *testing.T) {
+	doc, err := os.ReadFile(filepath.Join(testenv.Root(), "docs", "spec", "bundle-json.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(doc), "```json\n")
+	diff, rest, _ := strings.Cut(rest, "```\n")
+	_, rest, _ = strings.Cut(rest, "```json\n")
+	show, _, _ := strings.Cut(rest, "```\n")
+	for text, v := range map[string]any{diff: new(diffJSON), show: new(showJSON)} {
+		dec := json.NewDecoder(strings.NewReader(text))
+		dec.DisallowUnknownFields()
+		if err := dec.Decode(v); err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		if err := (&app{Streams: Streams{Out: &out}}).printJSON(v); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(text, out.String()); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
 
 // TestTreeWidth: what has no room beside a name is below it, and the lines that
 // lead to other certificates go on beside it.
