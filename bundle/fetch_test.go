@@ -177,6 +177,22 @@ func TestFetchFaults(t *testing.T) {
 		}, "the answer broke off after 100 bytes: unexpected EOF", limits.BundleTries, pace{}},
 		{"silent", silent, "no answer in time: nothing came for 300ms", limits.BundleTimeouts, short},
 		{"silent once", then(silent, serve(der)), "", 2, pace{stall: time.Second, backoff: time.Millisecond}},
+		{"slow header", func(w http.ResponseWriter, r *http.Request) {
+			hijacker, ok := w.(http.Hijacker)
+			if !ok { // HTTP/2 sends headers in one piece
+				silent(w, r)
+				return
+			}
+			conn, _, err := hijacker.Hijack()
+			if err != nil {
+				return
+			}
+			defer conn.Close()
+			for text := "HTTP/1.1 200 OK\r\nX-Slow: "; err == nil; text = "x" {
+				_, err = conn.Write([]byte(text))
+				time.Sleep(time.Millisecond)
+			}
+		}, "no answer in time: nothing came for 300ms", limits.BundleTimeouts, short},
 		{"stops in the middle", func(w http.ResponseWriter, r *http.Request) {
 			w.Write(der[:100])
 			http.NewResponseController(w).Flush()
@@ -379,6 +395,55 @@ func TestFetchIsBoundedAndParallel(t *testing.T) {
 	wantError(t, err, "more than 65536 bytes came")
 	if most != limits.BundleWorkersPerHost {
 		t.Errorf("%d requests at once, want %d", most, limits.BundleWorkersPerHost)
+	}
+}
+
+// TestFetchIsBoundedInAll: and of several hosts together. Each is spoken to over one
+// connection if it can.
+func TestFetchIsBoundedInAll(t *testing.T) {
+	var mu sync.Mutex
+	var now, most, connections int
+	full := make(chan struct{})
+	release := sync.OnceFunc(func() { close(full) })
+	cert := testCA(t, "IFX", 1)
+	roots := x509.NewCertPool()
+	var entries []Entry
+	for range 3 {
+		s := newSite(t, func(w http.ResponseWriter, r *http.Request) {
+			mu.Lock()
+			if now++; now == limits.BundleWorkers {
+				release()
+			}
+			most = max(most, now)
+			mu.Unlock()
+			select {
+			case <-full:
+			case <-r.Context().Done():
+			}
+			w.Write(cert.X509.Raw)
+			mu.Lock()
+			now--
+			mu.Unlock()
+		}, speaks(2), func(s *httptest.Server) {
+			s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+				if state == http.StateNew {
+					mu.Lock()
+					connections++
+					mu.Unlock()
+				}
+			}
+		})
+		roots.AddCert(s.Certificate())
+		for n := range 2 * limits.BundleWorkersPerHost {
+			entries = append(entries, entry(cert, fmt.Sprintf("%s/%d", s.URL, n)))
+		}
+	}
+	f := &Fetcher{RootCAs: roots, pace: pace{backoff: time.Millisecond}}
+	if _, err := f.Fetch(t.Context(), entries); err != nil {
+		t.Fatal(err)
+	}
+	if most != limits.BundleWorkers || connections != 3 {
+		t.Errorf("%d requests at once, want %d; %d connections", most, limits.BundleWorkers, connections)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"io"
 	"log"
 	"math/big"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -277,4 +278,45 @@ func TestBundleFetch(t *testing.T) {
 	w.ends(0, fetch...)
 	stdout, _ = w.ends(1, watch...)
 	has(stdout, "connection refused", "3 URLs, 0 of them as pinned")
+}
+
+// TestBundleFetchByProxy: HTTPS_PROXY is honoured, and one that is not there is told of.
+func TestBundleFetchByProxy(t *testing.T) {
+	w := newWorld(t)
+	v := newVendor(t, w, 3)
+	var tunnels atomic.Int64
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		to, err := net.Dial("tcp", strings.TrimPrefix(v.URL, "https://"))
+		if r.Method != http.MethodConnect || r.Host != "example.com:443" || err != nil {
+			w.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		defer to.Close()
+		tunnels.Add(1)
+		from, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			return
+		}
+		defer from.Close()
+		fmt.Fprint(from, "HTTP/1.1 200 OK\r\n\r\n")
+		go io.Copy(to, from)
+		io.Copy(from, to)
+	}))
+	t.Cleanup(proxy.Close)
+	list, err := os.ReadFile(w.path("roots.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The test servers' certificate is for this name.
+	w.write("roots.yaml", strings.ReplaceAll(string(list), v.URL, "https://example.com"))
+	w.env = append(w.env, "NO_PROXY=", "HTTPS_PROXY="+proxy.URL)
+	w.ends(0, "sealsmith", "bundle", "fetch", "--catalog", "roots.yaml")
+	if tunnels.Load() != 1 {
+		t.Errorf("%d connections by the proxy", tunnels.Load())
+	}
+	proxy.Close()
+	_, stderr := w.ends(1, "sealsmith", "bundle", "fetch", "--catalog", "roots.yaml", "--store", "other")
+	if n := strings.Count(stderr, "proxyconnect tcp: dial tcp "); n != 3 {
+		t.Errorf("stderr:\n%s", stderr)
+	}
 }
