@@ -8,7 +8,7 @@ const module = "github.com/sealsmith/sealsmith"
 // packages may import each other, and Go itself forbids cycles.
 var layers = []layer{
 	{"foundation", []string{
-		"catalog", "internal/atomicfile", "internal/config", "internal/dsse", "internal/hint",
+		"catalog", "internal/atomicfile", "internal/config", "internal/dsse", "internal/gitmeta", "internal/hint",
 		"internal/limits", "internal/logx", "internal/peercred", "internal/prompt", "internal/sandbox", "internal/secret",
 		"internal/sockets", "internal/sshsig", "internal/sshwire", "internal/strictyaml",
 		"internal/systemd", "internal/version", "internal/xdg",

@@ -34,7 +34,7 @@ type bundleBuildFlags struct {
 func (a *app) bundleBuild() *cobra.Command {
 	var f bundleBuildFlags
 	c := &cobra.Command{
-		Use:   "build --date YYYY-MM-DD --output PATH",
+		Use:   "build --output PATH [--date YYYY-MM-DD]",
 		Short: "build the TPM CA bundles from the catalog",
 		Long: `Build takes every certificate of the catalog from the store or fetches it over
 HTTPS, compares all of its pinned fingerprints and writes PEM bundles: the same
@@ -47,6 +47,11 @@ programs what is in them, and SHA256SUMS:
 
 With --kind, --output is one PEM file, or - for the standard output.
 
+The date is an input. In a git checkout of your own catalogs at a tag YYYY-MM-DD, both it
+and the commit are git's, if the files are as they were committed:
+
+  sealsmith bundle build --catalog roots.yaml --catalog intermediates.yaml --output release
+
 A certificate whose bytes are in the store needs no network, and what is fetched
 and verified is kept in the user's own store ($XDG_DATA_HOME/sealsmith/certs),
 unless --store is given: a folder that you name is only read. Any certificate that cannot be had
@@ -58,8 +63,8 @@ fails the build, with a line for each, and nothing is written.`,
 	flags.StringArrayVar(&f.catalogs, "catalog", nil, "catalog `FILE` in place of the built-in one; with two kinds, one for each: roots first")
 	flags.StringVar(&f.kind, "kind", "", "build one bundle: roots or intermediates")
 	flags.StringVar(&f.format, "format", string(bundle.Sealsmith), "sealsmith, or tpmtb for the bytes of tpm-ca-certificates")
-	flags.StringVar(&f.date, "date", "", "date of the bundle, `YYYY-MM-DD` (default the day of $SOURCE_DATE_EPOCH)")
-	flags.StringVar(&f.commit, "commit", "", "commit of the catalog, 40 `HEX` digits; tpmtb needs it")
+	flags.StringVar(&f.date, "date", "", "date of the bundle, `YYYY-MM-DD` (default the day of $SOURCE_DATE_EPOCH, else the tag of the commit of --catalog)")
+	flags.StringVar(&f.commit, "commit", "", "commit of the catalog, 40 `HEX` digits; tpmtb needs it (default, if the date is its tag or tpmtb asks, the commit of --catalog)")
 	flags.StringVar(&f.store, "store", "", "take certificates from the files SHA256.crt in `DIR` first")
 	flags.BoolVar(&f.offline, "offline", false, "take certificates from the store alone")
 	flags.BoolVar(&f.allowSHA1Pin, "allow-sha1-pin", false, "accept catalog entries that pin nothing stronger than SHA-1")
@@ -69,7 +74,7 @@ fails the build, with a line for each, and nothing is written.`,
 }
 
 func (a *app) runBundleBuild(ctx context.Context, f bundleBuildFlags) error {
-	options, err := f.options()
+	options, err := f.options(ctx)
 	if err != nil {
 		return err
 	}
@@ -104,7 +109,7 @@ func (a *app) runBundleBuild(ctx context.Context, f bundleBuildFlags) error {
 }
 
 // options checks the flags and reads the catalogs.
-func (f *bundleBuildFlags) options() (o bundle.Options, err error) {
+func (f *bundleBuildFlags) options(ctx context.Context) (o bundle.Options, err error) {
 	if o.Format, err = bundle.ParseFormat(f.format); err != nil {
 		return o, usageError(err)
 	}
@@ -112,17 +117,6 @@ func (f *bundleBuildFlags) options() (o bundle.Options, err error) {
 		return o, hint.Wrap(usageError(errors.New("two bundles do not go to one stream")), "choose one with --kind")
 	}
 	o.Date, o.Commit, o.AllowSHA1Pin = f.date, f.commit, f.allowSHA1Pin
-	if o.Date == "" {
-		epoch, err := sourceDate()
-		if err != nil {
-			return o, err
-		}
-		if epoch == nil {
-			return o, hint.Wrap(usageError(errors.New("no date for the bundle")),
-				"give --date YYYY-MM-DD or set SOURCE_DATE_EPOCH: the clock would make other bytes each day")
-		}
-		o.Date = epoch.Format(time.DateOnly)
-	}
 	kinds := bundle.Kinds()
 	if f.kind != "" {
 		kind, err := bundle.ParseKind(f.kind)
@@ -131,24 +125,37 @@ func (f *bundleBuildFlags) options() (o bundle.Options, err error) {
 		}
 		kinds = []bundle.Kind{kind}
 	}
-	if len(f.catalogs) == 0 {
-		return o, nil
+	catalogs, err := f.readCatalogs(kinds)
+	if err != nil {
+		return o, err
 	}
-	if len(f.catalogs) != len(kinds) {
-		return o, hint.Wrap(usageError(fmt.Errorf("%d catalogs for %d bundles", len(f.catalogs), len(kinds))),
-			"give --catalog once for each bundle, the roots first, or choose one with --kind")
+	if err := f.dateAndCommit(ctx, &o, catalogs); err != nil || len(catalogs) == 0 {
+		return o, err
 	}
 	o.Catalogs = map[bundle.Kind]*bundle.Catalog{}
 	for i, kind := range kinds {
-		data, err := readFile(f.catalogs[i], limits.BundleCatalog)
-		if err != nil {
-			return o, err
-		}
-		if o.Catalogs[kind], err = bundle.ParseCatalog(data); err != nil {
+		if o.Catalogs[kind], err = bundle.ParseCatalog(catalogs[i]); err != nil {
 			return o, fmt.Errorf("%s: %w", f.catalogs[i], err)
 		}
 	}
 	return o, nil
+}
+
+// readCatalogs reads the file of each kind, or none for the built-in ones.
+func (f *bundleBuildFlags) readCatalogs(kinds []bundle.Kind) ([][]byte, error) {
+	if len(f.catalogs) > 0 && len(f.catalogs) != len(kinds) {
+		return nil, hint.Wrap(usageError(fmt.Errorf("%d catalogs for %d bundles", len(f.catalogs), len(kinds))),
+			"give --catalog once for each bundle, the roots first, or choose one with --kind")
+	}
+	var all [][]byte
+	for _, path := range f.catalogs {
+		data, err := readFile(path, limits.BundleCatalog)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, data)
+	}
+	return all, nil
 }
 
 // openStore opens the store that was named, or the user's own, which also keeps
