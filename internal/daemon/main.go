@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"log/syslog"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -74,10 +73,23 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 func run(ctx context.Context, f *flags, ready *os.File, stdout, stderr io.Writer) (status int, err error) {
 	ctx, stop := signalContext(ctx, f)
 	defer stop()
-	log, err := newLog(f, stderr)
+	log, shown, err := newLog(f, stderr)
 	if err != nil {
 		return 0, err
 	}
+	status, err = start(ctx, f, ready, stdout, log)
+	switch {
+	case err == nil || shown: // it is printed
+	case errors.Is(err, sockets.ErrInUse):
+		log.Info("not needed", logx.Err, err) // as at each login but the first
+	default:
+		log.Error("agent failed", logx.Err, err, logx.Hint, hint.Of(err))
+	}
+	return status, err
+}
+
+// start makes the agent and has it serve.
+func start(ctx context.Context, f *flags, ready *os.File, stdout io.Writer, log *slog.Logger) (status int, err error) {
 	syscall.Umask(0o077)
 	debug.SetGCPercent(limits.AgentGarbage)
 	// First, so that nobody else is given the sockets that were handed to us.
@@ -147,23 +159,6 @@ func signalContext(ctx context.Context, f *flags) (context.Context, context.Canc
 	ctx, cancel := context.WithCancelCause(ctx)
 	go watchParent(ctx, os.Getppid(), cancel) // that one waits, and lives, until we serve
 	return ctx, func() { cancel(nil); stop() }
-}
-
-// newLog logs to stderr. In the background that is gone, and, as with ssh-agent,
-// the system's log is the place, if there is one.
-func newLog(f *flags, stderr io.Writer) (*slog.Logger, error) {
-	level := slog.LevelInfo
-	if f.debug {
-		level = slog.LevelDebug
-	}
-	if f.foreground {
-		return logx.New(stderr, f.logFormat, level)
-	}
-	out := io.Discard
-	if w, err := syslog.New(syslog.LOG_INFO|syslog.LOG_AUTHPRIV, "sealsmith-agent"); err == nil {
-		out = w
-	}
-	return logx.New(out, f.logFormat, level)
 }
 
 // serve gives up what serving does not need, says where the sockets are, and serves

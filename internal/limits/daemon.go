@@ -6,6 +6,10 @@ import "time"
 // command still runs: OpenSSH's agent leaves within 10 seconds of its end.
 const AgentParent = 2 * time.Second
 
+// AgentLog is how large the agent's log file may grow, and the one before it: thousands
+// of signatures, which the audit log has too.
+const AgentLog = 1 << 20
+
 // ServiceManager is how long a service manager may take to read that the agent is
 // ready: it does nothing else, and the agent serves already.
 const ServiceManager = time.Second

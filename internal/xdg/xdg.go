@@ -37,6 +37,9 @@ func State() string { return filepath.Join(xdg.StateHome, app) }
 // AuditLog is the agent's log of what it was asked to do.
 func AuditLog() string { return filepath.Join(State(), "audit.jsonl") }
 
+// AgentLog is where an agent logs that has nowhere else to.
+func AgentLog() string { return filepath.Join(State(), "agent.log") }
+
 // Runtime is the folder of the sockets and locks: $XDG_RUNTIME_DIR/sealsmith,
 // else /run/user/UID/sealsmith if /run/user/UID exists, else a folder of
 // [State]. It is never in a temporary folder, where another user could be there
