@@ -26,7 +26,7 @@ type Folders struct {
 	Remove []string
 	// RemoveFolders are for removing empty folders.
 	RemoveFolders []string
-	// Devices are for reading and writing device nodes.
+	// Devices are for reading and writing device nodes whose names are known.
 	Devices []string
 }
 
@@ -36,7 +36,8 @@ const (
 	change = read | llsys.AccessFSWriteFile | llsys.AccessFSTruncate |
 		llsys.AccessFSMakeReg | llsys.AccessFSMakeSock | llsys.AccessFSMakeDir |
 		llsys.AccessFSRemoveFile | llsys.AccessFSRemoveDir
-	devices = read | llsys.AccessFSWriteFile | llsys.AccessFSIoctlDev
+	// A TPM is read and written, no more. A terminal would take commands by ioctl(2).
+	devices = llsys.AccessFSReadFile | llsys.AccessFSWriteFile
 )
 
 // NoNewPrivileges keeps this process and its children from ever getting more rights

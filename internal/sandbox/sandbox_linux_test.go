@@ -161,6 +161,8 @@ func (tr trial) tries() map[string]func() error {
 		"list elsewhere":           func() error { _, err := os.ReadDir(tr.Dir); return err },
 		"read /proc":               open("/proc/self/status", os.O_RDONLY),
 		"use a device":             open("/dev/null", os.O_RDWR),
+		"control a device":         control,
+		"list devices":             func() error { _, err := os.ReadDir(path("devices")); return err },
 		"make a device":            func() error { return unix.Mkfifo(path("devices/new"), 0o600) },
 		"run":                      func() error { return exec.Command("/bin/true").Run() },
 		"run from change":          func() error { return exec.Command(path("change/program")).Run() },
@@ -176,6 +178,17 @@ func (tr trial) tries() map[string]func() error {
 			return syscall.EPERM
 		},
 	}
+}
+
+// control asks a device for something that only ioctl(2) tells: a terminal for its number.
+func control() error {
+	f, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = unix.IoctlGetInt(int(f.Fd()), unix.TIOCGPTN)
+	return err
 }
 
 // replaced reads a file that another one has taken the place of.
@@ -271,6 +284,8 @@ var refused = map[string]struct {
 	"read elsewhere":           {1, syscall.EACCES},
 	"list elsewhere":           {1, syscall.EACCES},
 	"read /proc":               {1, syscall.EACCES},
+	"control a device":         {5, syscall.EACCES},
+	"list devices":             {1, syscall.EACCES},
 	"make a device":            {1, syscall.EACCES},
 	"run":                      {1, syscall.EACCES},
 	"run from change":          {1, syscall.EACCES},
