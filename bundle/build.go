@@ -61,10 +61,11 @@ func checkCommit(f Format, commit string) error {
 // Bundle is a CA bundle that is whole and well-formed. Only [Build] and [Parse]
 // make one. It is immutable.
 type Bundle struct {
-	header Header
-	certs  []Certificate // in the order of the file
-	lines  []int         // where the PEM of each certificate begins, if it was read
-	data   []byte
+	header  Header
+	certs   []Certificate // in the order of the file
+	records []record      // of them
+	lines   []int         // where the PEM of each certificate begins, if it was read
+	data    []byte
 }
 
 // Build makes a bundle. The order of certs does not matter: the same set gives
@@ -103,7 +104,7 @@ func assemble(certs []Certificate, h Header) (*Bundle, error) {
 		return nil, err
 	}
 	slices.SortStableFunc(records, orders[h.Format])
-	b := &Bundle{header: h, certs: make([]Certificate, len(records))}
+	b := &Bundle{header: h, certs: make([]Certificate, len(records)), records: records}
 	for i, r := range records {
 		b.certs[i] = r.Certificate
 	}

@@ -58,7 +58,7 @@ type IndexCertificate struct {
 	CRLs           []string       `json:"crl_urls,omitempty"`
 	Issuers        []string       `json:"issuer_urls,omitempty"` // of authority information access
 	URL            string         `json:"url,omitempty"`         // where the catalog has it from
-	Status         string         `json:"status,omitempty"`      // that of the catalog
+	Status         Status         `json:"status,omitempty"`      // that of the catalog
 	Parents        []string       `json:"parents,omitempty"`     // SHA-256 of those that issued it
 	Findings       []IndexFinding `json:"findings,omitempty"`
 }
@@ -73,7 +73,7 @@ type IndexFinding struct {
 // Origin is what a catalog knows of a certificate, and its file does not.
 type Origin struct {
 	URL    string
-	Status string
+	Status Status
 }
 
 // ContentDigest is a digest of what bundles hold, whatever their format, date and
@@ -141,12 +141,10 @@ func describe(bundles []*Bundle) (*Index, error) {
 			SHA256: fmt.Sprintf("%x", sha256.Sum256(b.data)), Certificates: len(b.certs),
 		})
 	}
-	for _, m := range Members(bundles...) {
-		c, err := describeCertificate(m)
-		if err != nil {
-			return nil, err
+	for _, b := range bundles {
+		for _, r := range b.records {
+			x.Certificates = append(x.Certificates, describeCertificate(b.header.Kind, r))
 		}
-		x.Certificates = append(x.Certificates, c)
 	}
 	slices.SortFunc(x.Bundles, func(a, b IndexBundle) int { return a.Kind.order() - b.Kind.order() })
 	slices.SortFunc(x.Certificates, func(a, b IndexCertificate) int {
@@ -168,20 +166,16 @@ func (h Header) release() string {
 // order is the place of a kind in a release.
 func (k Kind) order() int { return slices.Index(Kinds(), k) }
 
-func describeCertificate(m Member) (IndexCertificate, error) {
-	c := m.X509
-	records, err := newRecords([]Certificate{m.Certificate})
-	if err != nil {
-		return IndexCertificate{}, err
-	}
+func describeCertificate(k Kind, r record) IndexCertificate {
+	c := r.X509
 	return IndexCertificate{
-		Kind: m.Kind, Vendor: m.Vendor, Name: m.Name,
+		Kind: k, Vendor: r.Vendor, Name: r.Name,
 		SHA256: digestText(c), SHA1: fmt.Sprintf("%x", sha1.Sum(c.Raw)),
-		Subject: records[0].subject, Issuer: records[0].issuer, Serial: c.SerialNumber.Text(16),
+		Subject: r.subject, Issuer: r.issuer, Serial: c.SerialNumber.Text(16),
 		NotBefore: c.NotBefore.UTC().Format(time.RFC3339), NotAfter: c.NotAfter.UTC().Format(time.RFC3339),
 		SubjectKeyID: hex.EncodeToString(c.SubjectKeyId), AuthorityKeyID: hex.EncodeToString(c.AuthorityKeyId),
 		CRLs: printableURLs(c.CRLDistributionPoints), Issuers: printableURLs(c.IssuingCertificateURL),
-	}, nil
+	}
 }
 
 // printableURLs leaves out what could not stand in a line.

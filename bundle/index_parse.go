@@ -2,6 +2,7 @@ package bundle
 
 import (
 	"bytes"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -57,13 +58,9 @@ func (x *Index) take(claimed *Index, bundles []*Bundle) error {
 	for i, c := range claimed.Certificates {
 		by[c.SHA256] = &claimed.Certificates[i]
 	}
-	nodes := map[string]*node{}
+	certs := map[string]*x509.Certificate{}
 	for _, m := range Members(bundles...) {
-		n, err := newNode(m.X509)
-		if err != nil {
-			return fmt.Errorf("%s %q: %w", m.Vendor, m.Name, err)
-		}
-		nodes[digestText(m.X509)] = n
+		certs[digestText(m.X509)] = m.X509
 	}
 	for i := range x.Certificates {
 		c := &x.Certificates[i]
@@ -75,7 +72,7 @@ func (x *Index) take(claimed *Index, bundles []*Bundle) error {
 			return fmt.Errorf("%s %q: %w", c.Vendor, c.Name, err)
 		}
 		for _, parent := range claim.Parents {
-			if !mayIssue(nodes[parent], nodes[c.SHA256]) {
+			if !mayIssue(certs[parent], certs[c.SHA256]) {
 				return fmt.Errorf("%s %q: parent %s did not issue it", c.Vendor, c.Name, quote(parent))
 			}
 		}
@@ -85,9 +82,10 @@ func (x *Index) take(claimed *Index, bundles []*Bundle) error {
 }
 
 // mayIssue says whether issuer, which may be nil, has the name and the key that the
-// issuer of n must have.
-func mayIssue(issuer, n *node) bool {
-	return issuer != nil && issuer != n && issuer.subject == n.issuer && n.foreignTo(issuer) < 2
+// issuer of c must have.
+func mayIssue(issuer, c *x509.Certificate) bool {
+	return issuer != nil && issuer != c && sameName(issuer.RawSubject, c.RawIssuer) &&
+		(&node{cert: c}).foreignTo(&node{cert: issuer}) < 2
 }
 
 var rulePattern = regexp.MustCompile(`^[a-z0-9-]{1,64}$`)
@@ -99,8 +97,8 @@ func (c *IndexCertificate) check() error {
 			return fmt.Errorf("url: %w", err)
 		}
 	}
-	if !slices.Contains([]string{"", "current", "historic"}, c.Status) {
-		return fmt.Errorf("status %s is neither current nor historic", quote(c.Status))
+	if !slices.Contains([]Status{"", Current, Historic}, c.Status) {
+		return fmt.Errorf("status %s is neither current nor historic", quote(string(c.Status)))
 	}
 	// In order, and each once: one set of parents has one encoding.
 	if !slices.IsSorted(c.Parents) || len(slices.Compact(slices.Clone(c.Parents))) != len(c.Parents) {

@@ -208,7 +208,7 @@ func TestIndexIsReadBack(t *testing.T) {
 			c := ca.Certificate
 			c.Name = names.Draw(t, "name")
 			certs = append(certs, c)
-			origins[digestText(c.X509)] = Origin{rapid.SampledFrom([]string{"", "https://a.example/%20?x=1&y=<"}).Draw(t, "url"), rapid.SampledFrom([]string{"", "historic"}).Draw(t, "status")}
+			origins[digestText(c.X509)] = Origin{rapid.SampledFrom([]string{"", "https://a.example/%20?x=1&y=<"}).Draw(t, "url"), rapid.SampledFrom([]Status{"", Historic}).Draw(t, "status")}
 			if rapid.Bool().Draw(t, "finding") {
 				findings = append(findings, Finding{Rule: "a-rule", Severity: Info, Text: "is " + c.Name, SHA256: digestText(c.X509)})
 			}

@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"bytes"
 	"encoding/asn1"
 	"encoding/binary"
 	"fmt"
@@ -43,6 +44,17 @@ func canonicalName(der []byte) (string, error) {
 		name = appendField(name, strings.Join(attributes, ""))
 	}
 	return string(name), nil
+}
+
+// sameName compares two DER-encoded names as RFC 5280, section 7.1 does. What is no
+// name is equal only to itself.
+func sameName(a, b []byte) bool {
+	if bytes.Equal(a, b) {
+		return true
+	}
+	canonicalA, errA := canonicalName(a)
+	canonicalB, errB := canonicalName(b)
+	return errA == nil && errB == nil && canonicalA == canonicalB
 }
 
 // appendField writes a length before a text, so that no text looks like two.

@@ -52,10 +52,16 @@ func TestCanonicalName(t *testing.T) {
 		if errA != nil || errB != nil || (a == b) != c.same {
 			t.Errorf("%s: %q, %v and %q, %v; want the same: %v", c.what, a, errA, b, errB, c.same)
 		}
+		if sameName([]byte(c.a), []byte(c.b)) != c.same {
+			t.Errorf("%s: sameName is %v", c.what, !c.same)
+		}
 	}
 	for _, bad := range []string{"", "x", tlv(0x30) + "x", tlv(0x30, tlv(0x30))} {
 		if got, err := canonicalName([]byte(bad)); err == nil {
 			t.Errorf("%x is read as %q", bad, got)
+		}
+		if sameName([]byte(bad), []byte(one(utf8String, "x"))) || !sameName([]byte(bad), []byte(bad)) {
+			t.Errorf("%x is not equal to itself alone", bad)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -123,7 +124,7 @@ func build(ctx context.Context, o Options, kinds ...Kind) (*made, error) {
 		return nil, err
 	}
 	for i, e := range entries {
-		m.origins[digestText(certs[i].X509)] = Origin{URL: e.URL}
+		m.origins[digestText(certs[i].X509)] = Origin{e.URL, cmp.Or(e.Status, Current)}
 	}
 	m.findings = o.vetPins(entries, certs)
 	for i, k := range kinds {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -38,11 +39,22 @@ func workshop(t *testing.T) (Options, []Certificate) {
 
 func TestRelease(t *testing.T) {
 	o, certs := workshop(t)
+	shuffled := o
+	shuffled.Catalogs = map[Kind]*Catalog{}
+	for k, c := range o.Catalogs {
+		entries := slices.Clone(c.Entries)
+		slices.Reverse(entries)
+		shuffled.Catalogs[k] = &Catalog{Entries: entries}
+	}
 	for _, f := range []Format{"", Sealsmith, TPMTB} {
 		o.Format = f
 		out, err := Release(t.Context(), o)
 		if err != nil || len(out.Findings) != 0 {
 			t.Fatal(err, out.Findings)
+		}
+		shuffled.Format = f
+		if again, err := Release(t.Context(), shuffled); err != nil || !cmp.Equal(again.Files, out.Files) {
+			t.Errorf("the order of the catalogs matters (%v)", err)
 		}
 		if len(out.Files) != 4 || out.Files[2].Name != IndexName || out.Files[3].Name != SumsName {
 			t.Fatalf("%d files", len(out.Files))
