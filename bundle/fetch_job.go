@@ -80,9 +80,10 @@ func (j *job) finish(i int, s Source) {
 	}
 }
 
-// run asks for all entries in the queues. What ask does happens in many goroutines.
-func (j *job) run(ask func(i int, h *host) Source) {
-	running := 0
+// run asks for all entries in the queues and keeps what came. What ask and keep do
+// happens in many goroutines.
+func (j *job) run(ask func(i int, h *host) Source, keep func(Source) Source) {
+	running, keeping := 0, 0
 	for {
 		h := j.next()
 		switch {
@@ -91,16 +92,21 @@ func (j *job) run(ask func(i int, h *host) Source) {
 			h.queue = h.queue[1:]
 			h.running++
 			running++
+			keeping++
 			go func() {
 				s := ask(i, h)
-				j.events <- func() {
+				j.events <- func() { // the site need not wait for our disk
 					h.running--
 					running--
-					j.finish(i, s)
 					j.giveUp(h, s.Err)
 				}
+				kept := keep(s)
+				j.events <- func() {
+					keeping--
+					j.finish(i, kept)
+				}
 			}()
-		case running > 0:
+		case keeping > 0:
 			(<-j.events)()
 		default:
 			return

@@ -88,9 +88,20 @@ func (f *Fetcher) survey(ctx context.Context, entries []Entry, anew bool) ([]Sou
 		h.queue = append(h.queue, i)
 	}
 	j.run(func(i int, h *host) Source {
-		s, err := j.ask(ctx, h, entries[i], j.sources[i].Pinned, anew)
-		if err != nil {
-			stop(err)
+		return j.ask(ctx, h, entries[i], j.sources[i].Pinned)
+	}, func(s Source) Source {
+		if !f.Save {
+			return s
+		}
+		if s.State == SourceServed {
+			if err := f.Store.Add(s.Pinned.Raw); err != nil {
+				stop(err)
+			}
+		}
+		if anew && s.Other != nil {
+			if err := f.Store.addUnpinned(s.Other.Raw); err != nil {
+				s.Err = fmt.Errorf("%w; not kept: %w", s.Err, err)
+			}
 		}
 		return s
 	})
@@ -132,24 +143,15 @@ func pinned(state SourceState, e Entry, der []byte) Source {
 	return Source{State: state, Pinned: cert}
 }
 
-// ask gets a certificate from its site. The error is one of the store.
-func (j *job) ask(ctx context.Context, h *host, e Entry, known *x509.Certificate, anew bool) (Source, error) {
+// ask gets a certificate from its site.
+func (j *job) ask(ctx context.Context, h *host, e Entry, known *x509.Certificate) Source {
 	der, err := j.fetch(ctx, h, e, known)
 	if err == nil {
-		s := pinned(SourceServed, e, der)
-		if j.Save && s.Pinned != nil {
-			return s, j.Store.Add(der)
-		}
-		return s, nil
+		return pinned(SourceServed, e, der)
 	}
 	s := Source{State: SourceFailed, Pinned: known, Err: err}
 	if changed, ok := errors.AsType[*changedError](err); ok {
 		s.State, s.Other = SourceChanged, changed.cert
-		if anew && j.Save && s.Other != nil {
-			if err := j.Store.addUnpinned(s.Other.Raw); err != nil {
-				s.Err = fmt.Errorf("%w; not kept: %w", s.Err, err)
-			}
-		}
 	}
-	return s, nil
+	return s
 }
