@@ -148,10 +148,7 @@ type sites struct {
 
 func startSites(t *testing.T) *sites {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	var root *authority
 	served := map[string][]byte{}
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		time.Sleep(latency)
@@ -165,6 +162,7 @@ func startSites(t *testing.T) *sites {
 		if err != nil {
 			t.Fatal(err)
 		}
+		issuer := root // the last of the roots, if they are done
 		list := "---\nversion: \"alpha\"\nvendors:\n    - id: \"IFX\"\n      name: \"Infineon\"\n      certificates:\n"
 		for _, e := range own.Entries {
 			u, err := url.Parse(e.URL)
@@ -177,7 +175,11 @@ func startSites(t *testing.T) *sites {
 			shares[u.Host]++
 			serial := len(served) + 1
 			path := fmt.Sprintf("/%d.crt", serial)
-			served[path] = caCertificate(t, key, serial)
+			made := newAuthority(t, serial, issuer)
+			served[path] = made.cert.Raw
+			if kind == bundle.Roots {
+				root = made
+			}
 			list += fmt.Sprintf("        - name: \"CA %03d\"\n          url: \"%s%s\"\n          validation:\n            fingerprint:\n                sha256: \"%s\"\n",
 				serial, urls[u.Host], path, fingerprint(served[path]))
 		}
@@ -227,19 +229,36 @@ func fewestRounds(perHost []int) int {
 	return max(most, (total+limits.BundleWorkers-1)/limits.BundleWorkers)
 }
 
-func caCertificate(t *testing.T, key *ecdsa.PrivateKey, serial int) []byte {
+// authority is a CA certificate and its key.
+type authority struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+}
+
+// newAuthority makes one that the issuer signs, or that signs itself.
+func newAuthority(t *testing.T, serial int, issuer *authority) *authority {
 	t.Helper()
-	template := &x509.Certificate{
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	made := &authority{key: key, cert: &x509.Certificate{
 		SerialNumber: big.NewInt(int64(serial)),
 		Subject:      pkix.Name{CommonName: fmt.Sprintf("CA %03d", serial)},
 		NotBefore:    time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC), NotAfter: time.Date(2050, 1, 1, 0, 0, 0, 0, time.UTC),
 		KeyUsage: x509.KeyUsageCertSign, BasicConstraintsValid: true, IsCA: true,
+	}}
+	if issuer == nil {
+		issuer = made
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	der, err := x509.CreateCertificate(rand.Reader, made.cert, issuer.cert, key.Public(), issuer.key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return der
+	if made.cert, err = x509.ParseCertificate(der); err != nil {
+		t.Fatal(err)
+	}
+	return made
 }
 
 func fingerprint(der []byte) string {
