@@ -15,9 +15,10 @@
 // owns the result. Everything else is hostile. A vendor's site, or who stands
 // before it, can make a build fail and can name a file that it was asked for,
 // but cannot put another certificate in: bytes count only when all their pinned
-// digests match. It costs at most 64 KiB of memory a request and a bounded time.
-// A store is checked in the same way, so who can write to it can only make a
-// build fail. Bundles and checksum files are parsed whole, against the one
+// digests match. It costs at most 64 KiB of memory a request, as much again before we
+// read it, and a bounded time. A store is checked in the same way, so who can write to
+// it can only make a build fail. What a site serves in place of a certificate may be
+// kept below the store, up to a number of files, and is never built from. Bundles and checksum files are parsed whole, against the one
 // encoding they can have. Their signatures are not checked here: who can replace a
 // bundle and its checksums is found out by package verify.
 //
