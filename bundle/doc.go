@@ -18,9 +18,11 @@
 // digests match. It costs at most 64 KiB of memory a request, as much again before we
 // read it, and a bounded time. A store is checked in the same way, so who can write to
 // it can only make a build fail. What a site serves in place of a certificate may be
-// kept below the store, up to a number of files, and is never built from. Bundles and checksum files are parsed whole, against the one
-// encoding they can have. Their signatures are not checked here: who can replace a
-// bundle and its checksums is found out by package verify.
+// kept below the store, up to a number of files, and is never built from.
+//
+// Bundles and checksum files are parsed whole, against the one encoding they can have.
+// Their signatures are not checked here: who can replace a bundle and its checksums is
+// found out by package verify.
 //
 // An EK certificate, and the certificates that come with it, are hostile too. They
 // can cost a bounded number of signature checks. Who can add a root to the files
