@@ -53,13 +53,8 @@ func InsertEntry(data []byte, e Entry) ([]byte, error) {
 	if !known {
 		return nil, fmt.Errorf("vendor id %s is not in the TCG registry", quote(e.Vendor))
 	}
-	for _, other := range r.entries {
-		if compareEntries(e, other) == 0 {
-			return nil, fmt.Errorf("line %d: there is a %s certificate %q already", other.Line, e.Vendor, e.Name)
-		}
-	}
-	if other, what := (&Catalog{r.entries}).byKey().find(e); what != "" {
-		return nil, fmt.Errorf("line %d: %s certificate %q has the same %s", other.Line, other.Vendor, other.Name, what)
+	if conflict := (&Catalog{r.entries}).Conflict(e); conflict != "" {
+		return nil, errors.New(conflict)
 	}
 	d, err := commented(data)
 	if err != nil {

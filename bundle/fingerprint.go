@@ -6,6 +6,7 @@ import (
 	_ "crypto/sha1" // for the pins of old lists
 	_ "crypto/sha256"
 	_ "crypto/sha512"
+	"crypto/x509"
 	"encoding/hex"
 	"fmt"
 	"strings"
@@ -27,6 +28,31 @@ func parseFingerprint(h crypto.Hash, s string) (Fingerprint, error) {
 	}
 	return Fingerprint{h, digest}, nil
 }
+
+// fingerprintHashes are the hashes of fingerprints, by the names of a catalog's keys.
+var fingerprintHashes = map[string]crypto.Hash{
+	"sha1": crypto.SHA1, "sha256": crypto.SHA256, "sha384": crypto.SHA384, "sha512": crypto.SHA512,
+}
+
+// ParseFingerprint reads a fingerprint as people copy it from a vendor's page: the
+// name of the hash, a colon, and hexadecimal digits in pairs with or without colons
+// between them, in either case.
+func ParseFingerprint(s string) (Fingerprint, error) {
+	name, digits, _ := strings.Cut(s, ":")
+	h, known := fingerprintHashes[name]
+	if !known {
+		return Fingerprint{}, fmt.Errorf("fingerprint %s does not begin with sha1:, sha256:, sha384: or sha512:", quote(s))
+	}
+	if !strings.Contains(digits, ":") {
+		if raw, err := hex.DecodeString(digits); err == nil {
+			digits = colons(raw)
+		}
+	}
+	return parseFingerprint(h, strings.ToUpper(digits))
+}
+
+// FingerprintOf is the digest of a certificate.
+func FingerprintOf(h crypto.Hash, c *x509.Certificate) Fingerprint { return fingerprint(h, c.Raw) }
 
 func fingerprint(h crypto.Hash, der []byte) Fingerprint {
 	w := h.New()
