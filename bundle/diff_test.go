@@ -29,9 +29,17 @@ func TestDiff(t *testing.T) {
 	odd := template(1, "IFX CA 1")
 	odd.RawSubject = marshalName(t, asn1.TagUTF8String, "DE", "Example,  Inc.", "IFX CA 1")
 	reencoded := Certificate{"IFX", "IFX CA 1", selfSigned(t, odd)}
+	twice := template(1, "IFX CA 1")
+	twice.RawSubject = marshalName(t, asn1.TagUTF8String, "DE", "EXAMPLE, Inc.", "IFX CA 1")
+	reencodedTwice := Certificate{"IFX", "B", selfSigned(t, twice)}
+	crossSigned := Certificate{"IFX", "IFX CA 1", issue(t, template(1, "IFX CA 1"), template(9, "Another CA"))}
 	rekeyed := Certificate{"IFX", "IFX CA 1", signedBy(t, template(1, "IFX CA 1"), otherKey)}
-	renamed, sold := ca, ca
+	renamed, sold, reencodedRenamed := ca, ca, reencoded
 	renamed.Name, sold.Vendor = "Another name", "INTC"
+	reencodedRenamed.Name = "Another name"
+	// Certificates called A and B that only their names tell apart.
+	a, b, encodedB, nextB := ca, reissued, reencoded, sameSerial
+	a.Name, b.Name, encodedB.Name, nextB.Name = "A", "B", "B", "B"
 
 	root, other := Member{Roots, ca}, Member{Roots, testCA(t, "AMD", 7)}
 	for name, c := range map[string]diffCase{
@@ -56,6 +64,18 @@ func TestDiff(t *testing.T) {
 			[]Member{root},
 			[]Member{{Roots, reissued}, {Roots, reencoded}},
 			[]Change{{Added, nil, &Member{Roots, reissued}}, {Reencoded, &root, &Member{Roots, reencoded}}},
+		},
+		"re-encoded and renamed": pair(Reencoded, root, Member{Roots, reencodedRenamed}),
+		"cross-signed":           pair(Reissued, root, Member{Roots, crossSigned}),
+		"re-issued, by name": {
+			[]Member{{Roots, a}, {Roots, b}},
+			[]Member{{Roots, nextB}},
+			[]Change{{Removed, &Member{Roots, a}, nil}, {Reissued, &Member{Roots, b}, &Member{Roots, nextB}}},
+		},
+		"re-encoded, by name": {
+			[]Member{{Roots, a}, {Roots, encodedB}},
+			[]Member{{Roots, reencodedTwice}},
+			[]Change{{Removed, &Member{Roots, a}, nil}, {Reencoded, &Member{Roots, encodedB}, &Member{Roots, reencodedTwice}}},
 		},
 		"twice in a set": {[]Member{root, root}, []Member{root}, []Change{{Removed, &root, nil}}},
 	} {
