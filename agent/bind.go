@@ -20,12 +20,14 @@ type bindings []binding
 type binding struct {
 	hostKey    []byte // public key blob or certificate
 	sessionID  []byte
-	forwarding bool // the session forwards the agent, and does not log in
+	forwarding bool   // the session forwards the agent, and does not log in
+	proof      []byte // the message's contents, which have the memory of the others
 }
 
 // add handles the contents of a session-bind message: the proof that the holder
 // of the host key took part in the session.
 func (b *bindings) add(contents []byte) error {
+	contents = bytes.Clone(contents) // the message's memory is given back
 	var m struct {
 		HostKey, SessionID, Signature []byte
 		Forwarding                    bool
@@ -56,8 +58,7 @@ func (b *bindings) add(contents []byte) error {
 	if len(*b) >= limits.SSHBinds {
 		return errors.New("session-bind: too many hops")
 	}
-	// The message's memory is given back.
-	*b = append(*b, binding{bytes.Clone(m.HostKey), bytes.Clone(m.SessionID), m.Forwarding})
+	*b = append(*b, binding{m.HostKey, m.SessionID, m.Forwarding, contents})
 	return nil
 }
 
@@ -123,3 +124,37 @@ func (b bindings) hostOf(u *sshwire.UserAuth) string {
 	}
 	return ""
 }
+
+// bind handles the contents of a session-bind message.
+func (c *sshConn) bind(contents []byte) error {
+	c.attempted = true
+	if len(contents) > limits.SSHBind {
+		return fmt.Errorf("session-bind: message of %d bytes, at most %d", len(contents), limits.SSHBind)
+	}
+	known := len(c.binds)
+	if err := c.binds.add(contents); err != nil {
+		return err
+	}
+	if len(c.binds) > known && !c.keep(len(contents)) {
+		c.binds = c.binds[:known]
+		return errors.New("session-bind: no memory for more")
+	}
+	return nil
+}
+
+// keep takes memory for a binding: that of an honest client is free, more is of what
+// all connections share.
+func (c *sshConn) keep(size int) bool {
+	if c.held += size; c.held <= limits.AgentFreeFrame {
+		return true
+	}
+	if !c.bindings.TryAcquire(int64(size)) {
+		c.held -= size
+		return false
+	}
+	c.taken += int64(size)
+	return true
+}
+
+// unbind gives back the memory of the bindings.
+func (c *sshConn) unbind() { c.bindings.Release(c.taken) }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+	sshagent "golang.org/x/crypto/ssh/agent"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/sealsmith/sealsmith/internal/sshwire"
 	"github.com/sealsmith/sealsmith/key"
@@ -166,13 +168,13 @@ func TestBindingsCheck(t *testing.T) {
 		err   string
 	}{
 		{"never bound", nil, sshwire.UserAuth{SessionID: one}, ""},
-		{"same session", bindings{{a, one, false}}, sshwire.UserAuth{SessionID: one}, ""},
-		{"same session and host", bindings{{a, one, false}}, sshwire.UserAuth{SessionID: one, HostKey: a}, ""},
-		{"second hop", bindings{{a, one, true}, {b, two, false}}, sshwire.UserAuth{SessionID: two, HostKey: b}, ""},
-		{"other session", bindings{{a, one, false}}, sshwire.UserAuth{SessionID: two}, "another session"},
-		{"other host", bindings{{a, one, false}}, sshwire.UserAuth{SessionID: one, HostKey: b}, "another host"},
-		{"first hop's session", bindings{{a, one, true}, {b, two, false}}, sshwire.UserAuth{SessionID: one}, "another session"},
-		{"only forwarding", bindings{{a, one, true}}, sshwire.UserAuth{SessionID: one}, ""},
+		{"same session", bindings{{a, one, false, nil}}, sshwire.UserAuth{SessionID: one}, ""},
+		{"same session and host", bindings{{a, one, false, nil}}, sshwire.UserAuth{SessionID: one, HostKey: a}, ""},
+		{"second hop", bindings{{a, one, true, nil}, {b, two, false, nil}}, sshwire.UserAuth{SessionID: two, HostKey: b}, ""},
+		{"other session", bindings{{a, one, false, nil}}, sshwire.UserAuth{SessionID: two}, "another session"},
+		{"other host", bindings{{a, one, false, nil}}, sshwire.UserAuth{SessionID: one, HostKey: b}, "another host"},
+		{"first hop's session", bindings{{a, one, true, nil}, {b, two, false, nil}}, sshwire.UserAuth{SessionID: one}, "another session"},
+		{"only forwarding", bindings{{a, one, true, nil}}, sshwire.UserAuth{SessionID: one}, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			err := c.binds.check(&c.login)
@@ -207,6 +209,40 @@ func TestBoundConnection(t *testing.T) {
 	}
 	if r := h.lastRecord(); r.Form != FormUserAuth || r.Outcome != outcomeRefused {
 		t.Errorf("audit %+v", r)
+	}
+}
+
+// TestBindingsAreBounded: connections that are bound to large certificates share memory,
+// and give it back; what an honest client needs is always there.
+func TestBindingsAreBounded(t *testing.T) {
+	h := start(t, nil)
+	h.server.bindings = semaphore.NewWeighted(10 << 10)
+	server := newHost(t)
+	server.blob = hostCertificate(t, server, newHost(t), func(c *ssh.Certificate) { c.ValidPrincipals = []string{strings.Repeat("x", 7<<10)} }).blob
+	first, conn := h.dialSSH()
+	bind := func(c sshagent.ExtendedAgent, id string) error {
+		_, err := c.Extension(extensionBind, server.bind(t, []byte(id), true))
+		return err
+	}
+	if err := bind(first, "one"); err != nil {
+		t.Error(err)
+	}
+	if err := bind(first, "two"); err == nil {
+		t.Error("more than there is memory for")
+	}
+	second, _ := h.dialSSH()
+	if err := bind(second, "one"); err == nil {
+		t.Error("on another connection, more than there is memory for")
+	}
+	if _, err := second.Extension(extensionBind, newHost(t).bind(t, []byte("s"), false)); err != nil {
+		t.Errorf("an honest client: %v", err)
+	}
+	conn.Close()
+	third, _ := h.dialSSH()
+	for deadline := time.Now().Add(5 * time.Second); bind(third, "one") != nil; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the memory is not given back")
+		}
 	}
 }
 

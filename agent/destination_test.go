@@ -103,8 +103,8 @@ func TestPermits(t *testing.T) {
 		d.from = hop{host: string(from.blob), keys: []hopKey{from}}
 		return d
 	}
-	fwd := func(k hopKey) binding { return binding{k.blob, append([]byte("session "), k.blob...), true} }
-	login := func(k hopKey) binding { return binding{k.blob, append([]byte("session "), k.blob...), false} }
+	fwd := func(k hopKey) binding { return binding{k.blob, append([]byte("session "), k.blob...), true, nil} }
+	login := func(k hopKey) binding { return binding{k.blob, append([]byte("session "), k.blob...), false, nil} }
 	toA := destinations{here("", a)}
 	toB := destinations{here("", a), from(a, "", b)}
 	for _, x := range []struct {

@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/internal/logx"
@@ -86,6 +88,7 @@ type Server struct {
 
 	software  softwareKeys
 	upstreams *upstreams
+	bindings  *semaphore.Weighted // memory for those of all connections
 
 	settings  atomic.Pointer[settings]
 	reloading sync.Mutex
@@ -107,7 +110,7 @@ type Server struct {
 func NewServer(c Config) *Server {
 	s := &Server{
 		config: c, frames: newBudget(limits.AgentFrames), bodies: newBudget(limits.ControlBodies),
-		stopping: make(chan struct{}), lock: newLock(), upstreams: newUpstreams(c.Upstreams, c.Log),
+		stopping: make(chan struct{}), lock: newLock(), bindings: semaphore.NewWeighted(limits.SSHBindings), upstreams: newUpstreams(c.Upstreams, c.Log),
 		refusals: newRate(pace{limits.Refusals, limits.RefusalTime}, pace{}),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())

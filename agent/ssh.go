@@ -55,7 +55,8 @@ type sshConn struct {
 	frames *frameReader
 	gone   context.CancelFunc // ends what is done for the client
 	session
-	proofs [][]byte // the messages that bound it, for the upstreams
+	held   int      // memory for its bindings
+	taken  int64    // of that, what all connections share
 	relays []*relay // to the upstreams
 }
 
@@ -75,6 +76,7 @@ func (s *Server) serveSSHConn(c *conn) {
 	client := sshConn{Server: s, conn: c, frames: newFrameReader(c, s.frames), gone: gone, relays: s.upstreams.relays()}
 	defer client.frames.clear()
 	defer client.closeRelays()
+	defer client.unbind()
 	for !s.stops() {
 		if err := client.serve(ctx); err != nil {
 			if !errors.Is(err, io.EOF) {

@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -190,20 +189,6 @@ func (c *sshConn) closeRelays() {
 	}
 }
 
-// bind handles the contents of a session-bind message.
-func (c *sshConn) bind(contents []byte) error {
-	c.attempted = true
-	if len(contents) > limits.SSHBind {
-		return fmt.Errorf("session-bind: message of %d bytes, at most %d", len(contents), limits.SSHBind)
-	}
-	known := len(c.binds)
-	err := c.binds.add(contents)
-	if len(c.binds) > known && len(c.relays) > 0 {
-		c.proofs = append(c.proofs, bytes.Clone(contents))
-	}
-	return err
-}
-
 // bind tells the upstream to which sessions the client's connection was bound, as far
 // as it does not know. What it answers is its own affair: who does not understand it
 // has no rules about it, and who refuses it trusts the connection less.
@@ -218,8 +203,8 @@ func (l *relay) bind(ctx context.Context, c *sshConn) error {
 		}
 		return err
 	}
-	for ; l.bound < len(c.proofs); l.bound++ {
-		if err := tell(c.proofs[l.bound]); err != nil {
+	for ; l.bound < len(c.binds); l.bound++ {
+		if err := tell(c.binds[l.bound].proof); err != nil {
 			return err
 		}
 	}

@@ -35,6 +35,9 @@ const (
 	// SSHHostKey is the longest host key or host certificate that a connection is
 	// bound to: an RSA key of 16,384 bits by a CA with another has 6 KiB.
 	SSHHostKey = 8 << 10
+	// SSHBindings is the memory for the bindings of all connections that take more
+	// than AgentFreeFrame: thousands of hops with large host certificates.
+	SSHBindings = 4 << 20
 	// SoftwareKeys is how many keys clients may add: many more than any server
 	// lets a client try, and a page of locked memory each.
 	SoftwareKeys = 256
