@@ -54,6 +54,11 @@ status 3. Who made the bundles is another question: see sealsmith bundle verify.
 	return c
 }
 
+// refuses says whether findings of a severity are errors.
+func (f bundleCheckFlags) refuses(s bundle.Severity) bool {
+	return s == bundle.Error || f.strict && s == bundle.Warning
+}
+
 // checkedFile is what was found in a file; its bundle is nil if it is none.
 type checkedFile struct {
 	path     string
@@ -88,13 +93,9 @@ func (a *app) checkBundles(f bundleCheckFlags, paths []string) error {
 	if a.json {
 		err = a.printCheckedJSON(f, files, findings, counts)
 	} else {
-		a.printChecked(files, findings, counts)
+		a.printChecked(f, files, findings, counts)
 	}
-	wrong := counts[bundle.Error]
-	if f.strict {
-		wrong += counts[bundle.Warning]
-	}
-	if wrong > 0 {
+	if counts[bundle.Error] > 0 || counts[bundle.Warning] > 0 && f.refuses(bundle.Warning) {
 		err = errors.Join(fmt.Errorf("%w: %s", errFaulty, countText(counts)), err)
 	}
 	return err

@@ -10,7 +10,7 @@ import (
 
 // printChecked prints a line for each problem and finding, with its place as
 // compilers write it.
-func (a *app) printChecked(files []*checkedFile, findings []checkedFinding, counts map[bundle.Severity]int) {
+func (a *app) printChecked(f bundleCheckFlags, files []*checkedFile, findings []checkedFinding, counts map[bundle.Severity]int) {
 	certificates := 0
 	for _, file := range files {
 		for _, p := range file.problems {
@@ -30,11 +30,11 @@ func (a *app) printChecked(files []*checkedFile, findings []checkedFinding, coun
 				printable(file.path), h.Kind, plural(len(file.bundle.Certificates()), "certificate"), h.Format, h.Date)
 		}
 	}
-	for _, f := range findings {
-		if f.Severity != bundle.Error && a.quiet {
+	for _, found := range findings {
+		if a.quiet && !f.refuses(found.Severity) {
 			continue
 		}
-		fmt.Fprintf(a.Out, "%s:%d: %s\n", printable(f.path), f.line, printable(f.String()))
+		fmt.Fprintf(a.Out, "%s:%d: %s\n", printable(found.path), found.line, printable(found.String()))
 	}
 	if !a.quiet {
 		fmt.Fprintf(a.Out, "checked %s: %s\n", plural(certificates, "certificate"), countText(counts))
