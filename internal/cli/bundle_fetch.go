@@ -136,8 +136,8 @@ func (a *app) survey(ctx context.Context, f *bundle.Fetcher, entries []bundle.En
 	return f.Fill(ctx, entries)
 }
 
-// printSources prints what each host gave, and what is wrong with URLs whose
-// certificate is in the store all the same; what is missing is the error.
+// printSources prints what each host gave, what was kept, and what is wrong with URLs
+// whose certificate is in the store all the same; what is missing is the error.
 func (a *app) printSources(sources []bundle.Source, store *bundle.Store) error {
 	var hosts []string
 	counts := map[string]map[bundle.SourceState]int{}
@@ -166,7 +166,7 @@ func (a *app) printSources(sources []bundle.Source, store *bundle.Store) error {
 	var changed, failed []bundle.Source
 	for _, s := range sources {
 		switch {
-		case s.Pinned == nil: // in the error
+		case s.Pinned == nil && (s.Other == nil || store.Unpinned(s.Other) == ""): // in the error
 		case s.State == bundle.SourceChanged:
 			changed = append(changed, s)
 		case s.State == bundle.SourceFailed:
