@@ -37,7 +37,7 @@ type Client struct {
 var _ prompt.Prompter = (*Client)(nil)
 
 // errSilent is the error of what does not wait for people.
-var errSilent = errors.New("the helper does not answer")
+var errSilent = hint.Wrap(errors.New("the agent's helper does not answer"), "restart the agent")
 
 // NewClient speaks to the helper at the other end of conn, which it closes in the
 // end. lost is called, once, if the helper leaves before [Client.Close].
