@@ -41,7 +41,7 @@ func ParseFingerprint(s string) (Fingerprint, error) {
 	name, digits, _ := strings.Cut(s, ":")
 	h, known := fingerprintHashes[name]
 	if !known {
-		return Fingerprint{}, fmt.Errorf("fingerprint %s does not begin with sha1:, sha256:, sha384: or sha512:", quote(s))
+		return Fingerprint{}, fmt.Errorf("fingerprint %s has no hash; want HASH:HEX with one of sha1, sha256, sha384, sha512", quote(s))
 	}
 	if !strings.Contains(digits, ":") {
 		if raw, err := hex.DecodeString(digits); err == nil {
