@@ -90,7 +90,7 @@ PINs of keys that a person is asked about at each use are never remembered.`,
 				case !in.Policy.PIN:
 					return usageError(fmt.Errorf("the key %s has no PIN", in.Ref))
 				case cmd.Flags().Changed("pin-fd"):
-					pin, err = readPIN(fd)
+					pin, err = a.readPIN(fd)
 				default:
 					pin, err = a.askSecret(cmd.Context(), fmt.Sprintf("Enter the PIN of the key %s, for the agent to remember.", in.Ref), "pin-fd")
 				}
@@ -133,7 +133,7 @@ func (a *app) lockCommand(verb, short, long, title string, turn func(*agent.Clie
 				if !cmd.Flags().Changed("passphrase-fd") {
 					return a.askLock(cmd, c, verb, title, turn)
 				}
-				passphrase, err := readLine(fd, "passphrase", limits.SecretOctets)
+				passphrase, err := a.readLine(fd, "passphrase", limits.SecretOctets)
 				if err != nil {
 					return err
 				}

@@ -136,7 +136,7 @@ func (a *app) runBundleExport(f bundleExportFlags, args []string) error {
 		if intermediates {
 			a.say("sealsmith: warning: Java trusts each certificate of a trust store by itself, and these have intermediates")
 		}
-		data, err = f.pkcs12(certs)
+		data, err = f.pkcs12(a, certs)
 	}
 	if err != nil {
 		return err
@@ -149,14 +149,14 @@ func (a *app) runBundleExport(f bundleExportFlags, args []string) error {
 }
 
 // pkcs12 makes a trust store with the password that the flags name.
-func (f *bundleExportFlags) pkcs12(certs []bundle.Certificate) (data []byte, err error) {
+func (f *bundleExportFlags) pkcs12(a *app, certs []bundle.Certificate) (data []byte, err error) {
 	switch {
 	case f.noPassword:
 		return bundle.ExportPKCS12(certs, nil)
 	case !f.hasPasswordFD:
 		return bundle.ExportPKCS12(certs, []byte(javaPassword))
 	}
-	password, err := readLine(f.passwordFD, "password", limits.Passphrase)
+	password, err := a.readLine(f.passwordFD, "password", limits.Passphrase)
 	if err != nil {
 		return nil, hint.Wrap(err, "write one line to it, or give --no-password")
 	}

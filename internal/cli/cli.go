@@ -32,6 +32,9 @@ type app struct {
 	verbose  bool
 	noPrompt bool
 
+	// onStop has f called when the command is stopped, by context.AfterFunc.
+	onStop func(f func()) (stop func() bool)
+
 	started bool // the command itself runs: its line was understood
 	alone   bool // there is no agent, so this process asks
 }
@@ -42,7 +45,7 @@ type app struct {
 func Main(ctx context.Context, args []string, std Streams) int {
 	out := &stickyWriter{Writer: std.Out}
 	std.Out = out
-	a := &app{Streams: std}
+	a := &app{Streams: std, onStop: func(f func()) func() bool { return context.AfterFunc(ctx, f) }}
 	root := a.command()
 	root.SetArgs(args)
 	root.SetIn(std.In)

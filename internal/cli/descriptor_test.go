@@ -24,14 +24,14 @@ func TestOwnDescriptors(t *testing.T) {
 		t.Fatal(err)
 	}
 	writer.Close()
-	if _, err := readLine(int(own.Fd()), "PIN", 64); !errors.Is(err, key.ErrUsage) || !strings.Contains(err.Error(), "was given to this process") {
+	if _, err := new(app).readLine(int(own.Fd()), "PIN", 64); !errors.Is(err, key.ErrUsage) || !strings.Contains(err.Error(), "was given to this process") {
 		t.Errorf("a descriptor of our own: %v", err)
 	}
 	if left, err := io.ReadAll(own); err != nil || string(left) != "max 100000\n" {
 		t.Errorf("then it held %q, %v", left, err)
 	}
 	for _, fd := range []int{-1, 1 << 20, math.MaxInt32, math.MaxInt32 + 1, 1 << 32} {
-		if _, err := readLine(fd, "PIN", 64); !errors.Is(err, key.ErrUsage) {
+		if _, err := new(app).readLine(fd, "PIN", 64); !errors.Is(err, key.ErrUsage) {
 			t.Errorf("descriptor %d: %v", fd, err)
 		}
 	}
@@ -52,7 +52,7 @@ func TestGivenDescriptor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pin, err := readLine(given, "PIN", 64)
+	pin, err := new(app).readLine(given, "PIN", 64)
 	if err != nil {
 		t.Fatal(err)
 	}

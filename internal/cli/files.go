@@ -32,7 +32,9 @@ func (a *app) readInput(path string, limit int64) ([]byte, error) {
 	if path != "-" {
 		return readFile(path, limit)
 	}
-	return readAll(a.In, "standard input", limit)
+	r, done := a.untilStopped(a.In)
+	defer done()
+	return readAll(r, "standard input", limit)
 }
 
 // writeResult writes what a command made to a file or, for "-", standard output.

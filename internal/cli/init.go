@@ -93,7 +93,7 @@ func (s *setUp) run(ctx context.Context) error {
 		return err
 	}
 	if s.fromFD {
-		pin, err := readPIN(s.pinFD)
+		pin, err := s.readPIN(s.pinFD)
 		if err != nil {
 			return err
 		}

@@ -85,7 +85,7 @@ func (a *app) createKey(ctx context.Context, name string, f keyCreateFlags, from
 		return a.wrapKey(ctx, spec, f.wrap)
 	}
 	if fromFD {
-		pin, err := readPIN(f.pinFD)
+		pin, err := a.readPIN(f.pinFD)
 		if err != nil {
 			return err
 		}

@@ -6,7 +6,6 @@ import (
 	"crypto"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -109,7 +108,8 @@ func (a *app) importFile(ctx context.Context, name, path string, f keyImportFlag
 // readKey reads a file that may be a private key into locked memory, in a process
 // that others cannot look into.
 func (a *app) readKey(path string) (*secret.Buffer, error) {
-	var from io.Reader = a.In
+	from, done := a.untilStopped(a.In)
+	defer done()
 	if path != "-" {
 		f, err := open(path)
 		if err != nil {

@@ -46,7 +46,7 @@ is refused, like keys with a PIN, while the TPM is locked out.
 			}
 			change := key.PINChange{GuessableUnsafe: f.guessable}
 			if cmd.Flags().Changed("pin-fd") {
-				pin, err := readPIN(f.oldFD)
+				pin, err := a.readPIN(f.oldFD)
 				if err != nil {
 					return err
 				}
@@ -54,7 +54,7 @@ is refused, like keys with a PIN, while the TPM is locked out.
 				change.Old = lend(pin)
 			}
 			if cmd.Flags().Changed("new-pin-fd") {
-				pin, err := readPIN(f.newFD)
+				pin, err := a.readPIN(f.newFD)
 				if err != nil {
 					return err
 				}

@@ -113,7 +113,7 @@ func outputExists(path string) error {
 func (a *app) localPIN(ask, fromFD bool, fd int, title string) (pin key.LendFunc, wipe func(), err error) {
 	switch {
 	case fromFD:
-		buf, err := readPIN(fd)
+		buf, err := a.readPIN(fd)
 		if err != nil {
 			return nil, nil, err
 		}

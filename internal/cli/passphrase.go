@@ -21,7 +21,7 @@ func (a *app) privateKey(ctx context.Context, data []byte, path string, f keyImp
 		return k, err
 	}
 	if f.hasPassphraseFD {
-		passphrase, err := readLine(f.passphraseFD, "passphrase", limits.Passphrase)
+		passphrase, err := a.readLine(f.passphraseFD, "passphrase", limits.Passphrase)
 		if err != nil {
 			return nil, err
 		}

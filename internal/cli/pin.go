@@ -73,19 +73,24 @@ func askTwice(ctx context.Context, p prompt.Prompter, question prompt.Prompt, us
 }
 
 // readPIN reads a PIN from a file descriptor.
-func readPIN(fd int) (*secret.Buffer, error) {
-	pin, err := readLine(fd, "PIN", limits.SecretOctets)
+func (a *app) readPIN(fd int) (*secret.Buffer, error) {
+	pin, err := a.readLine(fd, "PIN", limits.SecretOctets)
 	return pin, hint.Wrap(err, fmt.Sprintf("write one line of at most %d bytes to it", limits.TPMPIN))
 }
 
 // readLine reads one line from a file descriptor into locked memory.
-func readLine(fd int, what string, limit int) (*secret.Buffer, error) {
+func (a *app) readLine(fd int, what string, limit int) (*secret.Buffer, error) {
 	f, done, err := descriptor(fd, what)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	line, err := secret.Read(&lineReader{r: f}, limit)
+	r, stop := a.untilStopped(f)
+	defer stop()
+	line, err := secret.Read(&lineReader{r: r}, limit)
+	if errors.Is(err, context.Canceled) {
+		return nil, err
+	}
 	if err != nil {
 		return nil, usageError(fmt.Errorf("read the %s from file descriptor %d: %w", what, fd, err))
 	}
