@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto"
 	"crypto/sha256"
-	"crypto/x509"
 	"encoding/hex"
 	"fmt"
 	"iter"
@@ -20,7 +19,7 @@ type ID string
 // NewID computes the ID of a public key. It fails for key types that have no
 // SubjectPublicKeyInfo (anything but RSA, ECDSA and Ed25519).
 func NewID(pub crypto.PublicKey) (ID, error) {
-	spki, err := x509.MarshalPKIXPublicKey(pub)
+	spki, err := encodePublic(pub)
 	if err != nil {
 		return "", fmt.Errorf("encode public key: %w", err)
 	}
