@@ -54,6 +54,11 @@ func TestAdd(t *testing.T) {
 		s.fails(1, testenv.SSHAdd, "-q", "-s", "/nonexistent.so")
 		s.fails(1, testenv.SSHAdd, "-q", "-e", "/nonexistent.so")
 		s.fails(1, testenv.SSHAdd, "-q", "-K") // there is no FIDO token
+		s.fails(1, testenv.SSHAdd, "-q", "-K", "-S", "/nonexistent.so")
+		s.must("sh", "-c", "ssh-add -q - < ecdsa-256")
+		if got := s.list(); len(got) != 1 || fields(got[0]) != fields(lines[1]) {
+			t.Errorf("from standard input: %q", got)
+		}
 	})
 }
 
