@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -115,6 +116,19 @@ func TestFormatOwnCatalogs(t *testing.T) {
 		if err != nil || !bytes.Equal(shuffled, own) {
 			t.Errorf("%s: shuffled and sorted again: %v", k, err)
 		}
+	}
+}
+
+// TestSpecExample: the example of the specification is in normal form.
+func TestSpecExample(t *testing.T) {
+	doc, err := os.ReadFile("../docs/spec/catalog.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, example, _ := strings.Cut(string(doc), "```yaml\n")
+	example, _, _ = strings.Cut(example, "```")
+	if findings := CheckCatalogs(CatalogFile{"example", []byte(example)}); len(findings) > 0 || example == "" {
+		t.Errorf("%v", lines(findings))
 	}
 }
 
