@@ -156,13 +156,13 @@ func (s *setUp) next() {
 		}
 	}
 	if s.test == "" {
-		step("give a server the public key; then log in with: ssh USER@HOST", "ssh-copy-id -f -i %s USER@HOST", shellWord(s.publicKeyPath()))
+		step("give a server the public key, so that ssh logs in there", "ssh-copy-id -f -i %s USER@HOST", shellWord(s.publicKeyPath()))
 	}
 	if s.signing {
 		step("sign with git", "git commit -S")
 	}
 	if s.in.Policy.PIN {
-		step("when ssh says: agent refused operation, for nobody could be asked for the PIN", "sealsmith agent unlock-key %s", s.in.Ref.Name)
+		step("when ssh says that the agent refused, for it could ask nobody for the PIN", "sealsmith agent unlock-key %s", s.in.Ref.Name)
 	}
 }
 
