@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 
 	"github.com/sealsmith/sealsmith/internal/limits"
 )
@@ -25,6 +26,10 @@ type node struct {
 	cert            *x509.Certificate
 	subject, issuer string
 	root            bool
+	anchor          bool // of the [Anchors], not of the evidence
+	// signer is, of an anchor, one whose key is known to have signed it. It is set
+	// at most once.
+	signer atomic.Pointer[node]
 }
 
 func newNode(c *x509.Certificate) (*node, error) {
@@ -67,6 +72,7 @@ func ParseAnchors(files ...[]byte) (*Anchors, error) {
 		if a.seen[string(n.cert.Raw)] {
 			continue
 		}
+		n.anchor = true
 		a.seen[string(n.cert.Raw)] = true
 		a.bySubj[n.subject] = append(a.bySubj[n.subject], n)
 		if id := string(n.cert.SubjectKeyId); id != "" {

@@ -89,9 +89,13 @@ func (a *Anchors) verifyEK(leaf *x509.Certificate, intermediates []*x509.Certifi
 	if err != nil {
 		return nil, refuse(Malformed, "%v", err)
 	}
-	s := &search{anchors: a, extra: a.index(intermediates), at: at}
-	if found.Certificates = s.extend([]*node{start}); found.Certificates == nil {
+	s := &search{anchors: a, extra: a.index(intermediates), at: at, proofs: map[link]bool{}}
+	path := s.extend([]*node{start})
+	if path == nil {
 		return nil, s.refused
+	}
+	for _, n := range path {
+		found.Certificates = append(found.Certificates, n.cert)
 	}
 	return found, nil
 }

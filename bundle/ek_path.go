@@ -3,7 +3,6 @@ package bundle
 import (
 	"bytes"
 	"crypto/x509"
-	"encoding/asn1"
 	"errors"
 	"slices"
 	"time"
@@ -11,27 +10,25 @@ import (
 	"github.com/sealsmith/sealsmith/internal/limits"
 )
 
-// Object identifiers of what crypto/x509 does not fully check (RFC 5280, 4.2.1).
-var (
-	oidKeyUsage        = asn1.ObjectIdentifier{2, 5, 29, 15}
-	oidNameConstraints = asn1.ObjectIdentifier{2, 5, 29, 30}
-)
-
 // search looks for a chain from an EK certificate to a root. It goes by canonical
 // names, which crypto/x509 does not, and explains why there is none; what it found
-// is then judged by crypto/x509.
+// is then judged by decide.
 type search struct {
 	anchors *Anchors
 	extra   map[string][]*node
 	at      time.Time
 	checks  int // signatures checked
+	proofs  map[link]bool
 
 	refused *EKError // why the path that came furthest came no further
 	depth   int      // of that path
 }
 
+// link is a certificate and one that may have issued it.
+type link struct{ child, issuer *node }
+
 // extend returns a chain that begins with path, or nil and leaves in s why not.
-func (s *search) extend(path []*node) []*x509.Certificate {
+func (s *search) extend(path []*node) []*node {
 	child := path[len(path)-1]
 	if len(path) == limits.BundleChain {
 		s.fail(len(path), refuse(TooComplex, "the chain has more than %d certificates", limits.BundleChain))
@@ -52,9 +49,9 @@ func (s *search) extend(path []*node) []*x509.Certificate {
 			}
 			continue
 		}
-		chain, refused := decide(longer, s.at)
+		refused := s.decide(longer)
 		if refused == nil {
-			return chain
+			return longer
 		}
 		s.fail(len(longer), refused)
 	}
@@ -113,12 +110,15 @@ func (s *search) link(child, issuer *node) *EKError {
 	if _, listed := extension(issuer.cert, oidKeyUsage); listed && issuer.cert.KeyUsage == 0 {
 		return mayNotSign(issuer)
 	}
+	if s.proved(child, issuer) {
+		return nil
+	}
 	if s.checks++; s.checks > limits.BundleChecks {
 		s.depth = limits.BundleChain // nothing comes further any more
 		s.refused = refuse(TooComplex, "no chain was found by checking %d signatures", limits.BundleChecks)
 		return s.refused
 	}
-	err := child.cert.CheckSignatureFrom(issuer.cert)
+	err := s.prove(child, issuer)
 	if err == nil {
 		return nil
 	}
@@ -133,6 +133,25 @@ func (s *search) link(child, issuer *node) *EKError {
 		return missing(child)
 	}
 	return refuse(BadSignature, "%s was not signed by the key of its issuer", nameOf(child.cert))
+}
+
+// prove checks a signature, by crypto/x509, and is all that makes a proof. Those of
+// the anchors are kept, one for each, because every EK certificate of a CA needs
+// the same.
+func (s *search) prove(child, issuer *node) error {
+	if err := child.cert.CheckSignatureFrom(issuer.cert); err != nil {
+		return err
+	}
+	s.proofs[link{child, issuer}] = true
+	if child.anchor && issuer.anchor {
+		child.signer.CompareAndSwap(nil, issuer)
+	}
+	return nil
+}
+
+// proved says whether prove has found that issuer's key signed child.
+func (s *search) proved(child, issuer *node) bool {
+	return child.signer.Load() == issuer || s.proofs[link{child, issuer}]
 }
 
 func mayNotSign(issuer *node) *EKError {
@@ -159,83 +178,4 @@ func missing(child *node) *EKError {
 	}
 	return refuse(IssuerMissing, "%s was issued by %s, which is not among the CA certificates",
 		nameOf(child.cert), quote(issuer))
-}
-
-// decide says whether a path whose names and signatures fit is a chain, and returns it.
-// The last word has crypto/x509: it gets copies with the canonical names, of this
-// path alone, so that a mistake in the search refuses and never accepts.
-func decide(path []*node, at time.Time) ([]*x509.Certificate, *EKError) {
-	roots, intermediates := x509.NewCertPool(), x509.NewCertPool()
-	for i, n := range path {
-		if refused := checkValid(n.cert, at); refused != nil {
-			return nil, refused
-		}
-		if i == 0 {
-			continue // checkLeaf did the rest
-		}
-		if oids := n.cert.UnhandledCriticalExtensions; len(oids) > 0 {
-			return nil, refuse(UnknownCriticalExtension, "%s has the critical extension %v", nameOf(n.cert), oids[0])
-		}
-		if limitsNames(n.cert) {
-			return nil, refuse(ConstraintBroken, "%s limits the names of what it certifies, which is not checked", nameOf(n.cert))
-		}
-		if n.root {
-			roots.AddCert(n.forVerify())
-			continue
-		}
-		if !mayBeEK(n.cert) {
-			return nil, refuse(NotAnEK, "%s is of a CA that issues no EK certificates", nameOf(n.cert))
-		}
-		intermediates.AddCert(n.forVerify())
-	}
-	leaf := path[0].forVerify()
-	leaf.UnhandledCriticalExtensions = nil // checkLeaf handled it
-	chains, err := leaf.Verify(x509.VerifyOptions{
-		Roots: roots, Intermediates: intermediates, CurrentTime: at,
-		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}, // the EK's has no number there; checked above
-	})
-	if err != nil {
-		return nil, refuse(ConstraintBroken, "%s", quote(err.Error()))
-	}
-	chain := make([]*x509.Certificate, len(chains[0]))
-	for i, c := range chains[0] {
-		k := slices.IndexFunc(path, func(n *node) bool { return bytes.Equal(n.cert.Raw, c.Raw) })
-		chain[i] = path[k].cert
-	}
-	return chain, nil
-}
-
-// forVerify is a copy whose names crypto/x509, which compares bytes, finds equal
-// when they are.
-func (n *node) forVerify() *x509.Certificate {
-	c := *n.cert
-	c.RawSubject, c.RawIssuer = []byte(n.subject), []byte(n.issuer)
-	return &c
-}
-
-// extension is the value of an extension; a certificate has each at most once.
-func extension(c *x509.Certificate, oid asn1.ObjectIdentifier) (der []byte, found bool) {
-	for _, e := range c.Extensions {
-		if e.Id.Equal(oid) {
-			return e.Value, true
-		}
-	}
-	return nil, false
-}
-
-// limitsNames says whether a CA limits the directory names that it certifies (RFC
-// 5280, 4.2.1.10). An EK has no others, and crypto/x509 does not look at these.
-func limitsNames(c *x509.Certificate) bool {
-	der, found := extension(c, oidNameConstraints)
-	if !found {
-		return false
-	}
-	type subtree struct{ Base asn1.RawValue }
-	var names struct {
-		Permitted []subtree `asn1:"optional,tag:0"`
-		Excluded  []subtree `asn1:"optional,tag:1"`
-	}
-	rest, err := asn1.Unmarshal(der, &names)
-	return err != nil || len(rest) > 0 || slices.ContainsFunc(slices.Concat(names.Permitted, names.Excluded),
-		func(s subtree) bool { return s.Base.Tag == directoryName })
 }

@@ -27,7 +27,7 @@ func TestLongChains(t *testing.T) {
 	limited := root.newCA(t, "A", func(c *x509.Certificate) { c.MaxPathLenZero = true })
 	below := limited.newCA(t, "B")
 	_, err = verifyUnder(t, root, below.newEK(t), limited.cert, below.cert)
-	wantReason(t, err, ConstraintBroken, "too many intermediates")
+	wantReason(t, err, ConstraintBroken, "allows 0 CAs below it")
 }
 
 // TestRootsAreTheCallersWord: who signed a root, and with which hash, does not

@@ -67,7 +67,12 @@ func TestVerifyEK(t *testing.T) {
 
 func verifyUnder(t *testing.T, root *authority, leaf *x509.Certificate, extra ...*x509.Certificate) (*EKChain, error) {
 	t.Helper()
-	return anchorsOf(t, root.cert).VerifyEK(leaf, extra, ekTime)
+	a := anchorsOf(t, root.cert)
+	found, err := a.VerifyEK(leaf, extra, ekTime)
+	if err == nil {
+		wantLibrary(t, a, found.Certificates, ekTime)
+	}
+	return found, err
 }
 
 // TestEKsThatKeepPartOfTheProfile are accepted.
