@@ -9,7 +9,7 @@ const module = "github.com/sealsmith/sealsmith"
 var layers = []layer{
 	{"foundation", []string{
 		"catalog", "internal/atomicfile", "internal/config", "internal/dsse", "internal/gitmeta", "internal/hint",
-		"internal/limits", "internal/logx", "internal/peercred", "internal/prompt", "internal/sandbox", "internal/secret",
+		"internal/limits", "internal/logx", "internal/peercred", "internal/prompt", "internal/sandbox", "internal/secret", "internal/seen",
 		"internal/sockets", "internal/sshsig", "internal/sshwire", "internal/strictyaml",
 		"internal/systemd", "internal/version", "internal/xdg",
 	}},

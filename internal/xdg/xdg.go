@@ -37,6 +37,9 @@ func State() string { return filepath.Join(xdg.StateHome, app) }
 // AuditLog is the agent's log of what it was asked to do.
 func AuditLog() string { return filepath.Join(State(), "audit.jsonl") }
 
+// Seen is what is remembered of releases that were verified.
+func Seen() string { return filepath.Join(State(), "seen.json") }
+
 // AgentLog is where an agent logs that has nowhere else to.
 func AgentLog() string { return filepath.Join(State(), "agent.log") }
 
