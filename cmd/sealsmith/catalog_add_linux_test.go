@@ -52,13 +52,14 @@ func TestCatalogAdd(t *testing.T) {
 		args   []string
 	}{
 		{3, "hint: find its fingerprint in a document of the vendor", add(url)},
-		{1, "another certificate: its SHA-256 digest is", add(url, "--fingerprint", zeros)},
-		{1, "another certificate: its SHA-512 digest is", add(url, "--fingerprint", "sha256:"+digest, "--fingerprint", "sha512:"+strings.Repeat("00", 64))},
+		{3, "the SHA-256 digest is not the published 00:00:", add(url, "--fingerprint", zeros)},
+		{3, "the SHA-512 digest is not the published 00:00:", add(url, "--fingerprint", "sha256:"+digest, "--fingerprint", "sha512:"+strings.Repeat("00", 64))},
 		{3, `IBM certificate "CA 00" in line 8 has the same url`, add(v.URL+"/0", "--trust-first-download")},
 		{3, `IBM certificate "CA 00" in line 8 has the same SHA-256 fingerprint`, add(v.URL+"/12", "--name", "new", "--trust-first-download")},
 		{3, `IBM certificate "CA 01" is already in line`, add(url, "--name", "CA 01", "--trust-first-download")},
 		{3, `the catalog of the other kind: IBM certificate "other" in line 8 has the same url`, add(url, "--other", "other.yaml", "--fingerprint", "sha256:"+digest)},
 		{3, "is not a CA certificate", add(v.URL+"/10", "--trust-first-download")},
+		{1, "five dashes, as in a line of PEM", add(url, "--name", "-----BEGIN", "--trust-first-download")},
 		{1, "a host that the catalog does not list", add(v.URL+"/11", "--trust-first-download")},
 		{2, "is not https", add("http://ca.example/x", "--trust-first-download")},
 		{2, `vendor id "EVIL" is not in the TCG registry`, []string{"sealsmith", "bundle", "catalog", "add", "--catalog", "roots.yaml", "--vendor", "EVIL", url}},

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/x509"
@@ -96,6 +97,17 @@ func (f *catalogAddFlags) parse() error {
 	return nil
 }
 
+// compare refuses a certificate that the vendor did not publish.
+func (f *catalogAddFlags) compare(cert *x509.Certificate) error {
+	for _, pin := range f.fingerprints {
+		if !pin.Matches(cert.Raw) {
+			return hint.Wrap(fmt.Errorf("%w: the %v digest is not the published %v", errFaulty, pin.Hash, pin),
+				"the site serves another certificate than the vendor's document names; ask the vendor")
+		}
+	}
+	return nil
+}
+
 // otherCatalog is the catalog of the other kind; nil if none is known.
 func (f *catalogAddFlags) otherCatalog() (*bundle.Catalog, error) {
 	switch {
@@ -122,7 +134,7 @@ func (a *app) addToCatalog(ctx context.Context, f catalogAddFlags, url string) e
 	if err != nil {
 		return err
 	}
-	wanted := bundle.Entry{Vendor: f.vendor, Name: f.name, URL: url, Fingerprints: f.fingerprints}
+	wanted := bundle.Entry{Vendor: f.vendor, Name: f.name, URL: url}
 	if err := conflict(f, list, other, wanted); err != nil { // before anything is downloaded
 		return err
 	}
@@ -130,23 +142,18 @@ func (a *app) addToCatalog(ctx context.Context, f catalogAddFlags, url string) e
 	if err != nil {
 		return err
 	}
-	if f.name == "" {
-		f.name = cert.Subject.CommonName
-	}
-	e := bundle.NewEntry(f.vendor, f.name, url, cert, f.fingerprints...)
+	name := cmp.Or(f.name, cert.Subject.CommonName)
+	e := bundle.NewEntry(f.vendor, name, url, cert, f.fingerprints...)
 	e.Evidence, e.Notes = f.evidence, f.notes
-	if err := conflict(f, list, other, e); err != nil {
+	if err := a.showNew(ctx, e, cert, list, other); err != nil {
+		return err
+	}
+	if err := errors.Join(f.compare(cert), conflict(f, list, other, e), a.vetNew(f, e, cert)); err != nil {
 		return err
 	}
 	changed, err := bundle.InsertEntry(data, e)
 	if err != nil {
 		return fmt.Errorf("%s: %w", f.catalog, err)
-	}
-	if err := a.showNew(ctx, e, cert, list, other); err != nil {
-		return err
-	}
-	if err := a.vetNew(f, e, cert); err != nil {
-		return err
 	}
 	if err := a.trustNew(ctx, f, e); err != nil {
 		return err
