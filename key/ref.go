@@ -23,22 +23,31 @@ type Ref struct {
 // minPrefix is how many digits of an ID name a key.
 const minPrefix = 8
 
+// The grammars do not count: to compile one that does takes longer than all else
+// before main, and this package is in every program.
 var (
-	nameGrammar    = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
-	idGrammar      = regexp.MustCompile(`^[0-9a-f]{8,64}$`)
-	backendGrammar = regexp.MustCompile(`^(tpm|piv/[0-9]{1,10})$`)
+	nameGrammar    = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]*$`)
+	idGrammar      = regexp.MustCompile(`^[0-9a-f]+$`)
+	backendGrammar = regexp.MustCompile(`^(tpm|piv/[0-9]+)$`)
+)
+
+// The longest name, ID and backend with a serial number.
+const (
+	maxName    = 64
+	maxID      = 64
+	maxBackend = len("piv/") + 10
 )
 
 // ValidName reports whether s can be a key's name: up to 64 lower-case letters,
 // digits, dots, underscores and hyphens, beginning with a letter or a digit.
-func ValidName(s string) bool { return nameGrammar.MatchString(s) }
+func ValidName(s string) bool { return len(s) <= maxName && nameGrammar.MatchString(s) }
 
 // ParseRef parses a reference, with or without its "sealsmith://" prefix. Its
 // errors wrap [ErrUsage].
 func ParseRef(s string) (Ref, error) {
 	text := strings.TrimPrefix(s, "sealsmith://")
 	if hex, found := strings.CutPrefix(text, "id:"); found {
-		if !idGrammar.MatchString(hex) {
+		if len(hex) < minPrefix || len(hex) > maxID || !idGrammar.MatchString(hex) {
 			return Ref{}, hint.Wrap(fmt.Errorf("key reference %.80q: %w", s, ErrUsage),
 				fmt.Sprintf("after id: come %d to 64 lower-case hexadecimal digits", minPrefix))
 		}
@@ -48,7 +57,7 @@ func ParseRef(s string) (Ref, error) {
 	r.Name = text
 	if i := strings.LastIndexByte(text, '/'); i >= 0 {
 		r.Backend, r.Name = text[:i], text[i+1:]
-		if !backendGrammar.MatchString(r.Backend) {
+		if len(r.Backend) > maxBackend || !backendGrammar.MatchString(r.Backend) {
 			return Ref{}, hint.Wrap(fmt.Errorf("key reference %.80q: %w", s, ErrUsage),
 				"write NAME, tpm/NAME, piv/SERIAL/NAME or id:HEX")
 		}

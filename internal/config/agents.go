@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"regexp"
+	"sync"
 
 	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/internal/limits"
@@ -19,10 +20,13 @@ type Agent struct {
 	Keys []string `yaml:"keys"`
 }
 
+// They are compiled when they are needed: few configurations have what they are for.
 var (
-	fingerprintGrammar = regexp.MustCompile(`^SHA256:[A-Za-z0-9+/]{43}$`)
+	fingerprintGrammar = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^SHA256:[A-Za-z0-9+/]{43}$`) })
 	// refGrammar is key.ParseRef's.
-	refGrammar = regexp.MustCompile(`^(id:[0-9a-f]{8,64}|((tpm|piv/[0-9]{1,10})/)?[a-z0-9][a-z0-9._-]{0,63})$`)
+	refGrammar = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^(id:[0-9a-f]{8,64}|((tpm|piv/[0-9]{1,10})/)?[a-z0-9][a-z0-9._-]{0,63})$`)
+	})
 )
 
 // agents checks the other agents.
@@ -41,7 +45,7 @@ func (f *file) agents() (all []Agent, err error) {
 			return nil, at(a.Line, fmt.Errorf("more than %d agents", limits.Upstreams))
 		}
 		for _, fingerprint := range a.Value.Keys {
-			if !fingerprintGrammar.MatchString(fingerprint) {
+			if !fingerprintGrammar().MatchString(fingerprint) {
 				return nil, hint.Wrap(at(a.Line, fmt.Errorf("%.80q is no fingerprint", fingerprint)), "ssh-add -l prints those of an agent")
 			}
 		}
@@ -57,7 +61,7 @@ func (f *file) offer() (all []string, err error) {
 		return nil, hint.Wrap(at(f.Offer.Line, errors.New("offer names no key")), "without offer: every key is listed")
 	}
 	for _, o := range f.Offer.Value {
-		if !fingerprintGrammar.MatchString(o.Value) && !refGrammar.MatchString(o.Value) {
+		if !fingerprintGrammar().MatchString(o.Value) && !refGrammar().MatchString(o.Value) {
 			return nil, hint.Wrap(at(o.Line, fmt.Errorf("%.80q names no key", o.Value)), "write a name, id:HEX, or the SHA256:… that ssh-add -l prints")
 		}
 		if len(all) == limits.Offered {
@@ -70,4 +74,4 @@ func (f *file) offer() (all []string, err error) {
 
 // Fingerprint says whether an entry of [Config.Offer] is a fingerprint, and not a
 // reference.
-func Fingerprint(entry string) bool { return fingerprintGrammar.MatchString(entry) }
+func Fingerprint(entry string) bool { return fingerprintGrammar().MatchString(entry) }

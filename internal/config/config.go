@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/sealsmith/sealsmith/internal/hint"
@@ -95,7 +96,7 @@ const (
 )
 
 // idGrammar is key.ID's.
-var idGrammar = regexp.MustCompile(`^[0-9a-f]{64}$`)
+var idGrammar = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[0-9a-f]{64}$`) })
 
 // File is the path of the configuration: path if it is not empty, else what
 // SEALSMITH_CONFIG names, else [xdg.ConfigFile], which need not exist.
@@ -170,7 +171,7 @@ func Parse(data []byte) (*Config, error) {
 		return nil, err
 	}
 	for id, k := range f.Keys {
-		if !idGrammar.MatchString(id) {
+		if !idGrammar().MatchString(id) {
 			return nil, hint.Wrap(at(k.Line, fmt.Errorf("%.80q is not the ID of a key", id)),
 				"write all 64 digits, as printed by: sealsmith key show NAME")
 		}

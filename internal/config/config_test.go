@@ -131,7 +131,7 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		for id := range c.Keys {
-			if !idGrammar.MatchString(id) {
+			if !idGrammar().MatchString(id) {
 				t.Fatalf("accepted the key %q", id)
 			}
 		}
