@@ -14,7 +14,8 @@
 // signatures, bundles, statements and the files they are about. An attacker who
 // controls them all can make a verification fail, cost it memory up to the sizes
 // in package limits and time to hash the file, and choose among the trusted
-// signers' own old signatures; a signature says nothing about freshness. Trust
+// signers' own old signatures; a signature says nothing about freshness. Where several
+// signers are wanted ([Verifier.Signers]), fewer of them cannot make a yes. Trust
 // files come from the caller; [Outside] refuses those that came with what is to
 // be checked. Every refusal wraps [ErrRefused]; other errors mean that the check
 // could not be made.

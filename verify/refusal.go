@@ -28,7 +28,11 @@ const (
 	UnknownIdentity  Reason = "unknown identity"
 	NotYetValid      Reason = "signer not yet valid"
 	Expired          Reason = "signer expired"
+	TooFewSigners    Reason = "too few signers"
 	TrustInside      Reason = "trust from the checked folder"
+	OlderRelease     Reason = "older release"
+	OtherRelease     Reason = "another release of the same day"
+	FutureRelease    Reason = "release from the future"
 )
 
 // Refusal is an error that says what is wrong, in one line. It wraps

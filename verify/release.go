@@ -13,8 +13,8 @@ type Release struct {
 }
 
 // Release verifies the signatures over a SHA256SUMS file: every format that the
-// policy requires must be there and verify. It does not look at the files that
-// SHA256SUMS names. Refusals wrap [ErrRefused].
+// policy requires must be there and verify, and all be by the same key. It does not
+// look at the files that SHA256SUMS names. Refusals wrap [ErrRefused].
 func (v *Verifier) Release(r Release) (*Result, error) {
 	result := &Result{}
 	for _, f := range v.policy.Require {
@@ -30,6 +30,10 @@ func (v *Verifier) Release(r Release) (*Result, error) {
 			return nil, fmt.Errorf("%s signature of SHA256SUMS: %w", f, err)
 		}
 		result.add(one)
+		if first := result.Signers[0]; one.Signers[0].Key != first.Key {
+			return nil, refuse(WrongKey, "the %s signature of SHA256SUMS is by %s, the %s signature by %s",
+				first.Format, first.Fingerprint, f, one.Signers[0].Fingerprint)
+		}
 	}
 	return result, nil
 }

@@ -20,9 +20,9 @@ import (
 // Trust is whose signatures count: some keys, or those that an allowed signers
 // file gives to an identity. It is immutable.
 type Trust struct {
-	keys     []crypto.PublicKey
-	allowed  *sshsig.AllowedSigners // nil: keys alone
-	identity string
+	keys       []crypto.PublicKey
+	allowed    *sshsig.AllowedSigners // nil: keys alone
+	identities []string
 }
 
 // TrustKeys trusts keys: ECDSA, Ed25519 (in SSHSIG only) and RSA of 2048 bits or
@@ -54,20 +54,22 @@ func ParseKeys(files ...[]byte) (*Trust, error) {
 }
 
 // ParseAllowedSigners trusts the keys that an allowed signers file
-// (ssh-keygen(1)) gives to an identity. The options namespaces, valid-after and
+// (ssh-keygen(1)) gives to identities. The options namespaces, valid-after and
 // valid-before are honoured, all others refuse the file.
-func ParseAllowedSigners(file []byte, identity string) (*Trust, error) {
-	if identity == "" {
+func ParseAllowedSigners(file []byte, identities ...string) (*Trust, error) {
+	if len(identities) == 0 || slices.Contains(identities, "") {
 		return nil, fmt.Errorf("allowed signers need an identity: %w", key.ErrUsage)
 	}
 	a, err := sshsig.ParseAllowedSigners(file)
 	if err != nil {
 		return nil, err
 	}
-	if len(a.Keys(identity)) == 0 {
-		return nil, refuse(UnknownIdentity, "no allowed signer matches %.200q", identity)
+	for _, identity := range identities {
+		if len(a.Keys(identity)) == 0 {
+			return nil, refuse(UnknownIdentity, "no allowed signer matches %.200q", identity)
+		}
 	}
-	return &Trust{allowed: a, identity: identity}, nil
+	return &Trust{allowed: a, identities: slices.Clone(identities)}, nil
 }
 
 func parseKeyFile(file []byte) ([]crypto.PublicKey, error) {
@@ -124,15 +126,19 @@ func checkKey(k crypto.PublicKey) error {
 
 // candidates are the keys whose signatures may count.
 func (t *Trust) candidates() []crypto.PublicKey {
-	if t.allowed != nil {
-		return t.allowed.Keys(t.identity)
+	if t.allowed == nil {
+		return t.keys
 	}
-	return t.keys
+	var keys []crypto.PublicKey
+	for _, identity := range t.identities {
+		keys = append(keys, t.allowed.Keys(identity)...)
+	}
+	return keys
 }
 
 // signer says who signed, if the policy accepts a signature by this key now.
 func (p Policy) signer(f Format, k crypto.PublicKey) (Signer, error) {
-	s := Signer{Format: f, Identity: p.Trust.identity}
+	s := Signer{Format: f}
 	var err error
 	if s.Key, err = key.NewID(k); err != nil {
 		return Signer{}, refuse(WrongKey, "%w", err)
@@ -148,11 +154,20 @@ func (p Policy) signer(f Format, k crypto.PublicKey) (Signer, error) {
 		}
 		return Signer{}, refuse(WrongKey, "signed by %s, which is none of the trusted keys", s.Fingerprint)
 	}
-	err = p.Trust.allowed.Check(k, p.Trust.identity, p.Namespace, p.At)
-	if err == nil {
-		return s, nil
+	var refusal error
+	for _, identity := range p.Trust.identities {
+		err := p.Trust.allowed.Check(k, identity, p.Namespace, p.At)
+		if err == nil {
+			s.Identity = identity
+			return s, nil
+		}
+		// A key that is the identity's, but not now or not for this, says more than
+		// that it is another's.
+		if refusal == nil || reasonOf(refusal) == WrongKey {
+			refusal = refuse(reasonOf(err), "signed by %s for %.200q: %w", s.Fingerprint, identity, err)
+		}
 	}
-	return Signer{}, refuse(reasonOf(err), "signed by %s for %.200q: %w", s.Fingerprint, s.Identity, err)
+	return Signer{}, refusal
 }
 
 func reasonOf(err error) Reason {

@@ -41,6 +41,9 @@ const (
 	MinRSA = 2048
 	// MaxRSA is the longest, in bits, that OpenSSH makes.
 	MaxRSA = 16384
+	// SignersNamed is how many signatures that do not count are named in an error:
+	// one line is read, and a folder may hold a hundred files.
+	SignersNamed = 3
 	// Statement is the longest in-toto statement, in bytes: what the agent
 	// signs.
 	Statement = DSSEPayload

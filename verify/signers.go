@@ -1,0 +1,107 @@
+package verify
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/sealsmith/sealsmith/internal/limits"
+	"github.com/sealsmith/sealsmith/key"
+)
+
+// Signatures are those of one signer over a SHA256SUMS file.
+type Signatures struct {
+	Name     string // for messages and [Counted]: what tells them from others'
+	SSHSIG   []byte // empty if there is none
+	Sigstore []byte // empty if there is none
+}
+
+// Counted is what [Verifier.Signers] established.
+type Counted struct {
+	Result
+	Names []string // of the signatures that were counted
+}
+
+// Signers verifies the signatures of several signers over a SHA256SUMS file, of which
+// least must count. A signer counts who is trusted and signed in every format that the
+// policy requires, with one key. Each public key counts once, and each identity, if the
+// trust is in several: two keys of one person are one signer.
+//
+// Signatures by keys that are not trusted, or not now, do not count, nor do those that
+// lack a format; anything else that is wrong with one refuses all. Refusals wrap
+// [ErrRefused]; if more signers are wanted than are trusted, the error wraps
+// [key.ErrUsage].
+func (v *Verifier) Signers(least int, sums []byte, all []Signatures) (*Counted, error) {
+	if most := v.policy.Trust.signers(); least < 1 || least > most {
+		return nil, fmt.Errorf("%d signers are wanted, and %d trusted: %w", least, most, key.ErrUsage)
+	}
+	counted := &Counted{}
+	signers := map[string]bool{}
+	var others []error
+	for _, s := range all {
+		one, err := v.Release(Release{Sums: sums, SSHSIG: s.SSHSIG, Sigstore: s.Sigstore})
+		if err != nil && len(all) > 1 {
+			err = fmt.Errorf("%.100q: %w", s.Name, err)
+		}
+		switch {
+		case err == nil:
+			signers[v.policy.Trust.signer(one.Signers[0])] = true
+			counted.add(one)
+			counted.Names = append(counted.Names, s.Name)
+		case notCounted(err):
+			others = append(others, err)
+		default:
+			return nil, err
+		}
+	}
+	switch {
+	case len(signers) >= least:
+		if least > 1 {
+			counted.Checks = append(counted.Checks, fmt.Sprintf("%d different signers, and %d are wanted", len(signers), least))
+		}
+		return counted, nil
+	case len(signers) == 0 && len(others) == 1:
+		return nil, others[0]
+	}
+	text := fmt.Sprintf("%d of the %d that are wanted", len(signers), least)
+	for i, err := range others {
+		if i == limits.SignersNamed {
+			text += fmt.Sprintf("; %d more", len(others)-i)
+			break
+		}
+		text += "; " + err.Error()
+	}
+	return nil, refuse(TooFewSigners, "%s", text)
+}
+
+// notCounted says whether signatures are those of somebody else, or not all there.
+func notCounted(err error) bool {
+	var r *Refusal
+	return errors.As(err, &r) && slices.Contains([]Reason{NoSignature, WrongKey, UnknownIdentity, NotYetValid, Expired}, r.Reason)
+}
+
+// signers is how many signers can be counted at most.
+func (t *Trust) signers() int {
+	names := map[string]bool{}
+	for _, identity := range t.identities {
+		names[identity] = true
+	}
+	if len(names) > 1 {
+		return len(names)
+	}
+	ids := map[key.ID]bool{}
+	for _, k := range t.candidates() {
+		if id, err := key.NewID(k); err == nil {
+			ids[id] = true
+		}
+	}
+	return len(ids)
+}
+
+// signer is what a signer is counted by.
+func (t *Trust) signer(s Signer) string {
+	if slices.ContainsFunc(t.identities, func(other string) bool { return other != s.Identity }) {
+		return s.Identity
+	}
+	return string(s.Key)
+}
