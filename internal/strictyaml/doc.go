@@ -10,7 +10,7 @@
 // # Trust
 //
 // Input may come from somebody else (a catalog that was sent to us). It can
-// cost memory and time in proportion to its size, which the caller limits, and 200 MB
+// cost memory and time in proportion to its size, which the caller limits, and 300 MB
 // for nodes; nesting is bounded. Text that reaches the caller has
 // only printable characters, so it can be shown as it is.
 package strictyaml
