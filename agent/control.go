@@ -83,19 +83,26 @@ func (s *Server) paced(h handler) handler {
 	}
 }
 
-// limitBody refuses a body where none belongs, and limits the time for others. What
-// a handler leaves of a body is read by net/http; the client has its answer first
-// if the connection is to be closed.
+// limitBody refuses a body where none belongs, or that does not say how long it is, as
+// room is made before it is read; and it limits the time for others. What a handler
+// leaves of a body is read by net/http; the client has its answer first if the connection
+// is to be closed.
 func limitBody(w http.ResponseWriter, r *http.Request) error {
 	if r.ContentLength == 0 {
 		return nil
 	}
 	w.Header().Set("Connection", "close") // until readBody has it all
 	control := http.NewResponseController(w)
-	if r.Method == http.MethodPost {
+	var wrong error
+	switch {
+	case r.Method != http.MethodPost || r.URL.Path == "/v1/reload":
+		wrong = fmt.Errorf("%.20q %.80q takes no body: %w", r.Method, r.URL.Path, key.ErrUsage)
+	case r.ContentLength < 0:
+		wrong = fmt.Errorf("body without a Content-Length: %w", key.ErrUsage)
+	default:
 		return control.SetReadDeadline(time.Now().Add(limits.ControlBodyTime))
 	}
-	return errors.Join(fmt.Errorf("%.20q request with a body: %w", r.Method, key.ErrUsage), control.SetReadDeadline(time.Now()))
+	return errors.Join(wrong, control.SetReadDeadline(time.Now()))
 }
 
 // writeJSON answers. A client that does not read is cut off.
@@ -119,7 +126,7 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request, contentType st
 	if got := r.Header.Values("Content-Type"); len(got) != 1 || got[0] != contentType {
 		return nil, fmt.Errorf("content type %.200q, want %s: %w", got, contentType, key.ErrUsage)
 	}
-	if r.ContentLength < 0 || r.ContentLength > int64(limit) {
+	if r.ContentLength > int64(limit) {
 		return nil, fmt.Errorf("body of %d bytes, at most %d: %w", r.ContentLength, limit, key.ErrUsage)
 	}
 	wait, cancel := context.WithTimeout(r.Context(), limits.ControlBodyTime)

@@ -86,6 +86,7 @@ func TestControlHostile(t *testing.T) {
 		{"other method with a body", "PUT", "/v1/keys", jsonType, good, nil, 400, "usage"},
 		{"GET with a body", "GET", "/v1/status", jsonType, "{}", nil, 400, "usage"},
 		{"DELETE with a body", "DELETE", "/v1/keys/" + string(in.ID), jsonType, "{}", nil, 400, "usage"},
+		{"reload with a body", "POST", "/v1/reload", jsonType, "{}", nil, 400, "usage"},
 		{"long secret", "POST", "/v1/secrets", raw, strings.Repeat("1", 65), nil, 400, "usage"},
 		{"empty secret", "POST", "/v1/secrets", raw, "", nil, 400, "usage"},
 		{"secret as JSON", "POST", "/v1/secrets", jsonType, `"1234"`, nil, 400, "usage"},
@@ -124,9 +125,12 @@ func TestControlHostile(t *testing.T) {
 			}
 		})
 	}
-	for name, request := range map[string]string{
-		"no length":   "POST " + sign + " HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
-		"huge header": "GET /v1/status HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("x", 64<<10) + "\r\n\r\n",
+	const chunked = " HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
+	for request, want := range map[string]string{
+		"POST " + sign + chunked:      "body without a Content-Length",
+		"POST /v1/reload" + chunked:   "takes no body",
+		"DELETE /v1/keys/x" + chunked: "takes no body",
+		"GET /v1/status HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("x", 64<<10) + "\r\n\r\n": "Request Header Fields Too Large",
 	} {
 		conn, err := net.Dial("unix", h.control)
 		if err != nil {
@@ -134,9 +138,9 @@ func TestControlHostile(t *testing.T) {
 		}
 		conn.SetDeadline(time.Now().Add(5 * time.Second))
 		go io.WriteString(conn, request)
-		answer := make([]byte, 12)
-		if _, err := io.ReadFull(conn, answer); err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 4") {
-			t.Errorf("%s: %q, %v", name, answer, err)
+		answer, err := io.ReadAll(conn) // which ends in an error if it was not all read
+		if !strings.HasPrefix(string(answer), "HTTP/1.1 4") || !strings.Contains(string(answer), want) {
+			t.Errorf("%.80q: %q, %v", request, answer, err)
 		}
 		conn.Close()
 	}
