@@ -47,8 +47,9 @@ func (r *rate) count(pid int) time.Duration {
 		}
 	}
 	r.total = r.all.after(r.total, now)
-	// Unknown processes, and more than we remember, count for all alone.
-	if _, known := r.next[pid]; pid != 0 && (known || len(r.next) < limits.RateProcesses) {
+	// More than we remember count for all alone. Those in other PID namespaces have no
+	// number here but 0, and are as one.
+	if _, known := r.next[pid]; known || len(r.next) < limits.RateProcesses {
 		r.next[pid] = r.one.after(r.next[pid], now)
 	}
 	return r.wait(pid, now)

@@ -32,6 +32,8 @@ func TestRate(t *testing.T) {
 		time.Sleep(time.Minute)
 		counts(1, 0)
 		counts(0, 0)
+		counts(0, 0)
+		counts(0, time.Second) // as one process, whoever they are
 		var none *rate
 		if none.count(1) != 0 || none.over(1) != 0 {
 			t.Error("no rate bounds something")
