@@ -26,7 +26,8 @@ type node struct {
 	cert            *x509.Certificate
 	subject, issuer string
 	root            bool
-	anchor          bool // of the [Anchors], not of the evidence
+	vendor          string // of a CA bundle's entry
+	anchor          bool   // of the [Anchors], not of the evidence
 	// signer is, of an anchor, one whose key is known to have signed it. It is set
 	// at most once.
 	signer atomic.Pointer[node]
@@ -106,59 +107,28 @@ func parseAnchorFile(data []byte) ([]*node, error) {
 		// Not by who signed it: the roots of some vendors have an issuer that was
 		// never published.
 		n.root = b.header.Kind == Roots
+		n.vendor = c.Vendor
 		nodes = append(nodes, n)
 	}
 	return nodes, nil
 }
 
 // parsePEMAnchors reads PEM with lines of text between the certificates, as
-// distributions ship it. Unlike encoding/pem it overlooks nothing that has
-// dashes: a damaged block is an error, not a missing root.
+// distributions ship it.
 func parsePEMAnchors(data string) ([]*node, error) {
 	var nodes []*node
-	var body strings.Builder
-	begun, number := 0, 0 // begun: the line of the block's beginning
-	for line := range strings.Lines(data) {
-		number++
-		line = strings.TrimRight(line, " \t\r\n")
-		switch {
-		case line == "-----BEGIN CERTIFICATE-----" && begun == 0:
-			begun = number
-			body.Reset()
-		case line == "-----END CERTIFICATE-----" && begun != 0:
-			n, err := parsePEMAnchor(body.String())
-			if err != nil {
-				return nil, fmt.Errorf("certificate that begins in line %d: %w", begun, err)
-			}
-			nodes = append(nodes, n)
-			begun = 0
-		case strings.Contains(line, "-----"):
-			return nil, fmt.Errorf("line %d is %s, where only whole PEM blocks of certificates may be", number, quote(line))
-		case begun != 0:
-			body.WriteString(line)
+	err := eachBlock(data, "CERTIFICATE", limits.BundleCertificate, func(der []byte) error {
+		c, err := x509.ParseCertificate(der)
+		if err != nil {
+			return err
 		}
-	}
-	switch {
-	case begun != 0:
-		return nil, fmt.Errorf("the certificate that begins in line %d has no end", begun)
-	case len(nodes) == 0:
-		return nil, errors.New("no PEM block of a certificate in it")
-	}
-	return nodes, nil
-}
-
-func parsePEMAnchor(body string) (*node, error) {
-	if len(body) > limits.BundleCertificate {
-		return nil, fmt.Errorf("it has more than %d characters", limits.BundleCertificate)
-	}
-	c, err := decodeCertificate(body)
-	if err != nil {
-		return nil, err
-	}
-	n, err := newNode(c)
-	if err != nil {
-		return nil, err
-	}
-	n.root = n.subject == n.issuer && n.signedBy(n)
-	return n, nil
+		n, err := newNode(c)
+		if err != nil {
+			return err
+		}
+		n.root = n.subject == n.issuer && n.signedBy(n)
+		nodes = append(nodes, n)
+		return nil
+	})
+	return nodes, err
 }

@@ -30,6 +30,7 @@ const (
 	NotAnEK                  EKReason = "not-an-ek"                  // a certificate, or a CA, for something else
 	Malformed                EKReason = "malformed"                  // breaks a format
 	TooComplex               EKReason = "too-complex"                // no chain was found with a bounded effort
+	Revoked                  EKReason = "revoked"                    // on a revocation list of its issuer; see [Anchors.ReportEK]
 )
 
 // EKError says why an EK certificate was refused.
@@ -68,36 +69,38 @@ type EKChain struct {
 // That a certificate is for an EK must be in it: the extended key usage of the TCG
 // or, if it limits its usages not at all, the attributes of a TPM.
 //
-// Its error is an [*EKError]. Revocation is not looked at.
+// Its error is an [*EKError]. Revocation is not looked at: see [Anchors.ReportEK].
 func (a *Anchors) VerifyEK(leaf *x509.Certificate, intermediates []*x509.Certificate, at time.Time) (*EKChain, error) {
-	found, refused := a.verifyEK(leaf, intermediates, at)
+	found, _, refused := a.verifyEK(leaf, intermediates, at)
 	if refused != nil {
 		return nil, refused
 	}
 	return found, nil
 }
 
-func (a *Anchors) verifyEK(leaf *x509.Certificate, intermediates []*x509.Certificate, at time.Time) (*EKChain, *EKError) {
+// verifyEK also returns the chain as it was found, and what the certificate says of
+// its TPM even if there is none.
+func (a *Anchors) verifyEK(leaf *x509.Certificate, intermediates []*x509.Certificate, at time.Time) (*EKChain, []*node, *EKError) {
 	if leaf == nil {
-		return nil, refuse(Malformed, "there is none")
+		return nil, nil, refuse(Malformed, "there is none")
 	}
 	found, refused := checkLeaf(leaf)
 	if refused != nil {
-		return nil, refused
+		return nil, nil, refused
 	}
 	start, err := newNode(leaf)
 	if err != nil {
-		return nil, refuse(Malformed, "%v", err)
+		return found, nil, refuse(Malformed, "%v", err)
 	}
 	s := &search{anchors: a, extra: a.index(intermediates), at: at, proofs: map[link]bool{}}
 	path := s.extend([]*node{start})
 	if path == nil {
-		return nil, s.refused
+		return found, nil, s.refused
 	}
 	for _, n := range path {
 		found.Certificates = append(found.Certificates, n.cert)
 	}
-	return found, nil
+	return found, path, nil
 }
 
 // index prepares the certificates that came with the evidence.

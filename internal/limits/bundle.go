@@ -73,4 +73,12 @@ const (
 	// crypto/tls: the work grows with the square, and a certificate has room for
 	// half a million bits.
 	BundleRSABits = 8192
+	// BundleHelpers is how many certificates of CAs a file may bring with its EK
+	// certificates; a chain has room for six.
+	BundleHelpers = 32
+	// BundleCRL: the largest revocation list of a TPM vendor has some 10 kB, and
+	// one with 100,000 entries 4 MB.
+	BundleCRL = 8 << 20
+	// BundleCRLs is ten times what the vendors publish.
+	BundleCRLs = 256
 )
