@@ -1,22 +1,19 @@
 package cli
 
 import (
-	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/sealsmith/sealsmith/agent"
+	"github.com/sealsmith/sealsmith/internal/daemon"
 	"github.com/sealsmith/sealsmith/internal/hint"
-	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/internal/systemd"
-	"github.com/sealsmith/sealsmith/internal/xdg"
 )
 
 // runAgent sees to it that the usual agent runs, now and after each login.
@@ -68,41 +65,17 @@ func endAgent(set systemd.Set, pid int) string {
 	return fmt.Sprintf("end it with: kill %d", pid)
 }
 
-// agentLog is the log of an agent that no systemd started.
-func agentLog() string { return filepath.Join(xdg.State(), "agent.log") }
-
 // startAgent starts the usual agent in the background: there is no systemd to do it.
 func (s *setUp) startAgent(ctx context.Context, program string) error {
-	if err := xdg.Private(xdg.State()); err != nil {
-		return err
-	}
-	log, err := os.OpenFile(agentLog(), os.O_WRONLY|os.O_CREATE|os.O_TRUNC|os.O_APPEND, 0o600)
-	if err != nil {
-		return err
-	}
-	defer log.Close()
+	var said bytes.Buffer
 	cmd := exec.Command(program, "-D")
-	cmd.Stderr, cmd.Dir = log, "/"
+	cmd.Stderr, cmd.Dir = &said, "/"
 	// It uses the TPM of the configuration, as at the next login.
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "SEALSMITH_TPM=") })
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // it stays when this terminal goes
-	ready, err := cmd.StdoutPipe()
-	if err != nil {
-		return err
+	if _, err := daemon.Background(ctx, cmd); err != nil {
+		return fmt.Errorf("%w: %s", err, lastWords(said.Bytes()))
 	}
-	defer ready.Close()
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	stop := context.AfterFunc(ctx, func() { cmd.Process.Kill() })
-	defer stop()
-	// It says where it serves as soon as it does.
-	if _, err := bufio.NewReader(ready).ReadString('\n'); err != nil {
-		cmd.Wait() // the state says more
-		said, _ := readFile(log.Name(), limits.SetUpFile)
-		return fmt.Errorf("the agent did not start: %v: %s", cmd.ProcessState, lastWords(said))
-	}
-	s.say("started the agent, with the PID %d; it logs to %s", cmd.Process.Pid, log.Name())
+	s.say("started the agent, with the PID %d", cmd.Process.Pid)
 	s.say("no systemd of yours runs that could start it at each login; the lines for your shell do")
 	return nil
 }

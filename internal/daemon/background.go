@@ -1,11 +1,13 @@
 package daemon
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"syscall"
 
@@ -14,7 +16,7 @@ import (
 	"github.com/sealsmith/sealsmith/internal/limits"
 )
 
-// readyFD names, in the environment of a process that startBackground started, the
+// readyFD names, in the environment of a process that [Background] started, the
 // descriptor on which it says that it serves. Go cannot fork: that process is this
 // program once more, with the same arguments.
 const readyFD = "SEALSMITH_AGENT_READY_FD"
@@ -29,10 +31,17 @@ func startBackground(f *flags, args []string, stdout, stderr io.Writer) error {
 			return err
 		}
 	}
-	socket, pid, err := spawn(args, stderr)
+	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
+	cmd := exec.Command(self, args...)
+	cmd.Args[0], cmd.Env, cmd.Stderr = os.Args[0], os.Environ(), stderr
+	socket, err := Background(context.Background(), cmd)
+	if err != nil {
+		return err
+	}
+	pid := cmd.Process.Pid
 	if program != "" {
 		if err := errors.Join(os.Setenv(envSocket, socket), os.Setenv(envPID, strconv.Itoa(pid))); err != nil {
 			return err
@@ -54,38 +63,33 @@ func become(program string, args []string) error {
 	return err
 }
 
-// spawn starts this program once more, in a session of its own, and returns where
-// it serves.
-func spawn(args []string, stderr io.Writer) (socket string, pid int, err error) {
-	self, err := os.Executable()
-	if err != nil {
-		return "", 0, err
-	}
+// Background starts the agent, by a command whose environment is set, in a session of its
+// own, and returns where it serves as soon as it does. Until then what it has to say goes
+// to the command's stderr, from then on to its log; it keeps nothing of what is ours.
+func Background(ctx context.Context, cmd *exec.Cmd) (socket string, err error) {
 	ready, theirs, err := os.Pipe()
 	if err != nil {
-		return "", 0, err
+		return "", err
 	}
 	defer ready.Close()
-	cmd := exec.Command(self, args...)
-	cmd.Args[0] = os.Args[0]
-	cmd.Env = append(os.Environ(), readyFD+"=3") // the first of ExtraFiles
+	cmd.Env = append(slices.Clip(cmd.Env), readyFD+"=3") // the first of ExtraFiles
 	cmd.ExtraFiles = []*os.File{theirs}
-	cmd.Stderr = stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	err = cmd.Start()
 	theirs.Close()
 	if err != nil {
-		return "", 0, err
+		return "", err
 	}
+	defer context.AfterFunc(ctx, func() { cmd.Process.Kill() })()
 	text, err := io.ReadAll(io.LimitReader(ready, limits.SocketPath+1))
 	if err == nil && len(text) > 0 {
-		return string(text), cmd.Process.Pid, nil
+		return string(text), nil
 	}
 	cmd.Wait() // the state says more
-	return "", 0, errors.Join(fmt.Errorf("the agent did not start: %v", cmd.ProcessState), err)
+	return "", errors.Join(fmt.Errorf("the agent did not start: %v", cmd.ProcessState), err)
 }
 
-// readyPipe is the other end of the pipe in [spawn], or nil in a process that
+// readyPipe is the other end of the pipe in [Background], or nil in a process that
 // somebody else started.
 func readyPipe() (*os.File, error) {
 	text, found := os.LookupEnv(readyFD)
@@ -130,7 +134,7 @@ func detach(ready *os.File, socket string) error {
 	if err := os.Chdir("/"); err != nil {
 		return err
 	}
-	// Our input is the null device already, as spawn made it; to open one now could be
+	// Our input is the null device already, as Background made it; to open one now could be
 	// forbidden to us.
 	for _, fd := range []int{1, 2} {
 		if err := unix.Dup2(0, fd); err != nil {

@@ -35,6 +35,9 @@ type flags struct {
 	ssh, control               string
 	tpm, config, logFormat     string
 	command                    []string
+
+	// Somebody waits for it to serve, and goes then: stderr is not for its log.
+	detached bool
 }
 
 // parseFlags reads the options of ssh-agent, and ours. It prints how to use them

@@ -31,7 +31,7 @@ func startHelper(f *flags, log *slog.Logger) (h *helper.Client, wait func() erro
 		return nil, nil, err
 	}
 	var stderr *os.File
-	if f.foreground {
+	if f.foreground && !f.detached {
 		stderr = os.Stderr // in the background it is somebody else's, who waits for its end
 	}
 	return helper.Start([]string{helperArg, f.config, device}, stderr, func(err error) {

@@ -23,7 +23,7 @@ func newLog(f *flags, stderr io.Writer) (log *slog.Logger, shown bool, err error
 		level = slog.LevelDebug
 	}
 	out := stderr
-	if shown = f.foreground && !isNull(stderr); !shown {
+	if shown = f.foreground && !f.detached && !isNull(stderr); !shown {
 		out = unseen()
 	}
 	log, err = logx.New(out, f.logFormat, level)

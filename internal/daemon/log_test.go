@@ -94,3 +94,28 @@ func TestUnseenLog(t *testing.T) {
 		}
 	}
 }
+
+// TestLogDetached: who started an agent and left has nothing of its log, but why it did not
+// start.
+func TestLogDetached(t *testing.T) {
+	h := newHome(t)
+	run := func() (said string, err error) {
+		var stderr bytes.Buffer
+		cmd := h.command(t, "-D")
+		cmd.Stderr = &stderr
+		socket, err := Background(t.Context(), cmd)
+		if err == nil {
+			serves(t, socket)
+			err = cmd.Process.Signal(syscall.SIGTERM)
+			cmd.Wait()
+		}
+		return stderr.String(), err
+	}
+	if said, err := run(); err != nil || said != "" {
+		t.Errorf("said %q, %v", said, err)
+	}
+	h.write(t, "CONFIG_HOME/sealsmith/config.yaml", "nonsense: 1\n", 0o600)
+	if said, err := run(); err == nil || !strings.Contains(said, "nonsense") {
+		t.Errorf("said %q, %v", said, err)
+	}
+}

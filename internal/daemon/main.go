@@ -73,6 +73,7 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 func run(ctx context.Context, f *flags, ready *os.File, stdout, stderr io.Writer) (status int, err error) {
 	ctx, stop := signalContext(ctx, f)
 	defer stop()
+	f.detached = ready != nil
 	log, shown, err := newLog(f, stderr)
 	if err != nil {
 		return 0, err
