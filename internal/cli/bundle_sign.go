@@ -13,13 +13,14 @@ import (
 	"github.com/sealsmith/sealsmith/bundle"
 	"github.com/sealsmith/sealsmith/internal/atomicfile"
 	"github.com/sealsmith/sealsmith/internal/hint"
+	"github.com/sealsmith/sealsmith/internal/sshsig"
 	"github.com/sealsmith/sealsmith/key"
 	"github.com/sealsmith/sealsmith/sign"
 	"github.com/sealsmith/sealsmith/verify"
 )
 
 func (a *app) bundleSign() *cobra.Command {
-	var keyRef, namespace string
+	var keyRef, namespace, as string
 	c := &cobra.Command{
 		Use:   "sign DIR --key KEY",
 		Short: "sign a folder of TPM CA bundles",
@@ -29,21 +30,33 @@ SHA256SUMS names and fit together, and signs SHA256SUMS twice with a key of usag
   SHA256SUMS.sig             SSHSIG, for ssh-keygen -Y verify
   SHA256SUMS.sigstore.json   Sigstore bundle, for cosign verify-blob
 
-Both are verified before they are written.
+Both are verified before they are written. Of several signers, each but the first adds
+signatures under a name, SHA256SUMS.WHO.sig and SHA256SUMS.WHO.sigstore.json:
 
-  sealsmith bundle sign release --key release`,
+  sealsmith bundle sign release --key release
+  sealsmith bundle sign release --key release --as bob`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.signRelease(cmd.Context(), args[0], keyRef, namespace)
+			signature := bundle.SumsName
+			if as != "" {
+				signature += "." + as
+			}
+			if !signatureName.MatchString(signature + sshsigEnding) {
+				return usageError(fmt.Errorf("--as %.80q is no name such as bob or bob@example.org", as))
+			}
+			return a.signRelease(cmd.Context(), args[0], signature, keyRef, namespace)
 		},
 	}
 	c.Flags().StringVar(&keyRef, "key", "", "sign with `KEY`: a name or id:HEX")
 	c.Flags().StringVar(&namespace, "namespace", bundleNamespace, "SSHSIG namespace; other projects use NAME@DOMAIN")
+	c.Flags().StringVar(&as, "as", "", "add the signatures of one more signer, `WHO`")
 	cobra.CheckErr(c.MarkFlagRequired("key"))
 	return c
 }
 
-func (a *app) signRelease(ctx context.Context, dir, keyRef, namespace string) error {
+// signRelease writes the signatures over SHA256SUMS, which have this name and the
+// endings of their formats.
+func (a *app) signRelease(ctx context.Context, dir, signature, keyRef, namespace string) error {
 	if err := isFolder(dir); err != nil {
 		return err
 	}
@@ -68,6 +81,9 @@ func (a *app) signRelease(ctx context.Context, dir, keyRef, namespace string) er
 	if !ok || k.Info().Usage != key.Artifact {
 		return wrongUsage(k.Info(), "CA bundles")
 	}
+	if err := folder.notAnothers(signature, k.Info()); err != nil {
+		return err
+	}
 	a.warnCosign(k.Info())
 	// The prompts show this digest, so that they can be told from another's.
 	a.say("signing %s twice; its SHA-256 digest is %x", bundle.SumsName, sha256.Sum256(sums))
@@ -84,13 +100,31 @@ func (a *app) signRelease(ctx context.Context, dir, keyRef, namespace string) er
 		return fmt.Errorf("verify what was signed: %w", err)
 	}
 	for _, file := range []bundle.File{{Name: sshsigEnding, Data: sshsig}, {Name: sigstoreEnding, Data: sigstore}} {
-		path := filepath.Join(dir, bundle.SumsName+file.Name)
+		path := filepath.Join(dir, signature+file.Name)
 		if err := atomicfile.Write(path, file.Data, 0o644); err != nil {
 			return err
 		}
 		fmt.Fprintln(a.Out, path)
 	}
 	return nil
+}
+
+// notAnothers refuses to replace signatures over the same sums by another key: whose
+// they are is not known, but that they would be lost.
+func (r *releaseFolder) notAnothers(signature string, in key.Info) error {
+	old, there := r.files[signature+sshsigEnding]
+	if !there {
+		return nil
+	}
+	signer, err := sshsig.ParseArmored(old)
+	if err != nil {
+		return nil // no signature
+	}
+	if id, err := key.NewID(signer.PublicKey()); err != nil || id == in.ID {
+		return err
+	}
+	return hint.Wrap(fmt.Errorf("%s%s is a signature by another key", signature, sshsigEnding),
+		"add yours to it with --as WHO, or remove it")
 }
 
 // checkSigned verifies new signatures with the key that was asked to make them.

@@ -37,6 +37,8 @@ func exitStatus(err error) int {
 		return watched.status
 	case errors.Is(err, verify.ErrRefused), errors.Is(err, tpm.ErrRefused), errors.Is(err, agent.ErrAuditBroken), errors.Is(err, errDiffer), errors.Is(err, errFaulty):
 		return exitRefused
+	case errors.Is(err, errStale):
+		return exitStale
 	case errors.Is(err, key.ErrDenied), errors.Is(err, context.Canceled), errors.As(err, &wrongPIN):
 		return exitDenied
 	case errors.Is(err, key.ErrNoDevice), errors.Is(err, key.ErrBusy), errors.Is(err, key.ErrForeign),

@@ -3,7 +3,6 @@ package cli
 import (
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"regexp"
 	"slices"
@@ -123,18 +122,6 @@ func releaseLimit(name string) int64 {
 
 // signatureName is a signature over SHA256SUMS, perhaps of somebody else.
 var signatureName = regexp.MustCompile(`^SHA256SUMS(?:\.[A-Za-z0-9][A-Za-z0-9@._+-]{0,63})?(\.sig|\.sigstore\.json)$`)
-
-// others are the files that no check of ours is about: signatures of more people.
-func (r *releaseFolder) others() []string {
-	checked := append(summedNames(), bundle.SumsName, bundle.SumsName+sshsigEnding, bundle.SumsName+sigstoreEnding)
-	var names []string
-	for _, name := range slices.Sorted(maps.Keys(r.files)) {
-		if !slices.Contains(checked, name) {
-			names = append(names, name)
-		}
-	}
-	return names
-}
 
 func bundleNames() []string {
 	var names []string

@@ -18,7 +18,7 @@ type trustFlags struct {
 	keyFlag        string // the name of the flag for keys
 	keys           []string
 	allowedSigners string
-	identity       string
+	identities     []string
 	at             string
 }
 
@@ -27,7 +27,7 @@ func (f *trustFlags) register(c *cobra.Command, keyFlag string) {
 	flags := c.Flags()
 	flags.StringArrayVar(&f.keys, keyFlag, nil, "trust the public key in `FILE` (PEM or OpenSSH); may be repeated")
 	flags.StringVar(&f.allowedSigners, "allowed-signers", "", "trust the keys that this `FILE` (ssh-keygen(1)) gives to --identity")
-	flags.StringVar(&f.identity, "identity", "", "`WHO` must have signed, by the allowed signers file")
+	flags.StringArrayVar(&f.identities, "identity", nil, "`WHO` must have signed, by the allowed signers file; may be repeated: one of them")
 	flags.StringVar(&f.at, "time", "", "check that the signers were valid at `TIME` (RFC 3339) instead of now")
 }
 
@@ -56,7 +56,7 @@ func (f *trustFlags) when() (time.Time, error) {
 
 func (f *trustFlags) trust(dir string) (*verify.Trust, error) {
 	switch {
-	case len(f.keys) > 0 && (f.allowedSigners != "" || f.identity != ""):
+	case len(f.keys) > 0 && (f.allowedSigners != "" || len(f.identities) > 0):
 		return nil, usageError(fmt.Errorf("--%s and --allowed-signers are two ways to say whom to trust; give one", f.keyFlag))
 	case len(f.keys) > 0:
 		files := make([][]byte, len(f.keys))
@@ -70,12 +70,12 @@ func (f *trustFlags) trust(dir string) (*verify.Trust, error) {
 			}
 		}
 		return verify.ParseKeys(files...)
-	case f.allowedSigners != "" && f.identity != "":
+	case f.allowedSigners != "" && len(f.identities) > 0:
 		data, err := readTrust(dir, f.allowedSigners)
 		if err != nil {
 			return nil, err
 		}
-		return verify.ParseAllowedSigners(data, f.identity)
+		return verify.ParseAllowedSigners(data, f.identities...)
 	}
 	return nil, hint.Wrap(usageError(errors.New("nothing says whose signature is wanted")),
 		"give --"+f.keyFlag+" FILE, or --allowed-signers FILE with --identity WHO")
@@ -117,7 +117,7 @@ func (a *app) printChecks(r resultJSON) {
 
 // printRefusal prints a refusal as JSON, if that was asked for, and returns it.
 func (a *app) printRefusal(what string, err error) error {
-	if !a.json || exitStatus(err) != exitRefused {
+	if status := exitStatus(err); !a.json || status != exitRefused && status != exitStale {
 		return err
 	}
 	result := resultJSON{Subject: what, Checks: []string{}, Signers: []signerJSON{}, Error: err.Error()}
@@ -127,6 +127,8 @@ func (a *app) printRefusal(what string, err error) error {
 		result.Reason = string(refusal.Reason)
 	} else if errors.As(err, &ofEvidence) {
 		result.Reason = string(ofEvidence.Reason)
+	} else if errors.Is(err, errStale) {
+		result.Reason = errStale.Error()
 	}
 	return errors.Join(err, a.printJSON(result))
 }
@@ -140,9 +142,11 @@ type resultJSON struct {
 	// what evidence cannot prove.
 	NotChecked []string      `json:"not_checked,omitempty"`
 	Signers    []signerJSON  `json:"signers"`
-	Attested   *attestedJSON `json:"attested,omitempty"` // the key of evidence
-	Claimed    *attestedJSON `json:"claimed,omitempty"`  // the same of evidence that was refused
-	Reason     string        `json:"reason,omitempty"`   // of a refusal: its kind
+	Date       string        `json:"date,omitempty"`           // of a release
+	Content    string        `json:"content_sha256,omitempty"` // of a release: see docs/spec/ca-bundle.md
+	Attested   *attestedJSON `json:"attested,omitempty"`       // the key of evidence
+	Claimed    *attestedJSON `json:"claimed,omitempty"`        // the same of evidence that was refused
+	Reason     string        `json:"reason,omitempty"`         // of a refusal: its kind
 	Error      string        `json:"error,omitempty"`
 }
 

@@ -26,7 +26,7 @@ import (
 // Mark is the newest release of a signer.
 type Mark struct {
 	Namespace string `json:"namespace"` // what kind of release, and whose
-	Signer    string `json:"signer"`    // "key:" and the key's ID, or "identity:" and a name
+	Signer    string `json:"signer"`    // "key" and a fingerprint, or "identity" and a name
 	Date      string `json:"date"`      // YYYY-MM-DD
 	SHA256    string `json:"sha256"`    // of what was signed, in hexadecimal
 }

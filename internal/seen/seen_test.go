@@ -15,7 +15,7 @@ import (
 )
 
 func mark(signer, date string, content byte) Mark {
-	return Mark{"sealsmith-bundle", "key:" + signer, date, strings.Repeat(fmt.Sprintf("%02x", content), 32)}
+	return Mark{"sealsmith-bundle", "key " + signer, date, strings.Repeat(fmt.Sprintf("%02x", content), 32)}
 }
 
 func TestAdvance(t *testing.T) {
@@ -85,9 +85,9 @@ func TestBadMarks(t *testing.T) {
 		"no namespace":         func(m *Mark) { m.Namespace = "" },
 		"no signer":            func(m *Mark) { m.Signer = "" },
 		"long signer":          func(m *Mark) { m.Signer = strings.Repeat("a", 1000) },
-		"unprintable signer":   func(m *Mark) { m.Signer = "identity:a\u202eb" },
-		"line feed":            func(m *Mark) { m.Signer = "identity:a\nb" },
-		"no UTF-8":             func(m *Mark) { m.Signer = "identity:\xff" },
+		"unprintable signer":   func(m *Mark) { m.Signer = "identity a\u202eb" },
+		"line feed":            func(m *Mark) { m.Signer = "identity a\nb" },
+		"no UTF-8":             func(m *Mark) { m.Signer = "identity \xff" },
 		"no such day":          func(m *Mark) { m.Date = "2026-02-30" },
 		"a time":               func(m *Mark) { m.Date = "2026-02-20T00:00:00Z" },
 		"short digest":         func(m *Mark) { m.SHA256 = "00" },
@@ -119,13 +119,13 @@ func TestHostileFiles(t *testing.T) {
 		"unknown member":  swap(`"version": 1`, `"version": 1, "x": 1`),
 		"member twice":    swap(`"version": 1`, `"version": 1, "version": 1`),
 		"other case":      swap(`"version": 1`, `"Version": 1`),
-		"signer twice":    swap(`key:b`, `key:a`),
-		"other order":     swap(`key:a`, `key:c`),
+		"signer twice":    swap(`key b`, `key a`),
+		"other order":     swap(`key a`, `key c`),
 		"no such day":     swap(`2026-04-11`, `2026-04-31`),
 		"something after": string(good) + "{}",
 		"cut":             string(good[:len(good)-2]),
 		"other spaces":    swap("  ", "\t"),
-		"control":         swap(`key:a`, `key:\u001b[2J`),
+		"control":         swap(`key a`, `key \u001b[2J`),
 		"too long":        string(good) + strings.Repeat(" ", 1<<20),
 	} {
 		path := filepath.Join(t.TempDir(), "seen.json")
