@@ -150,7 +150,7 @@ func (b *Bundle) vet() ([]Finding, error) {
 	for _, m := range Members(b) {
 		certs = append(certs, newVetted(m))
 	}
-	findings := vet(certs, day, nil)
+	findings := vet(certs, VetOptions{At: day}, nil)
 	return findings, findingsError(findings)
 }
 

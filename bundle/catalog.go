@@ -31,7 +31,10 @@ type Entry struct {
 	Status Status
 	// Evidence are https URLs of what shows that the certificate is the vendor's.
 	Evidence []string
-	Notes    string // for people
+	// Exceptions are the ids of rules whose findings are known and accepted, of
+	// [ExceptionRules].
+	Exceptions []string
+	Notes      string // for people
 	// Fingerprints are all digests that are pinned, the weakest hash first. A
 	// certificate must have all of them.
 	Fingerprints []Fingerprint

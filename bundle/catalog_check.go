@@ -76,7 +76,7 @@ func (r *catalogReader) sha1Pins() []CatalogFinding {
 	var all []CatalogFinding
 	for _, e := range r.entries {
 		if e.SHA1Only() {
-			all = append(all, CatalogFinding{Line: e.Line, Rule: "sha1-pin", Severity: Warning,
+			all = append(all, CatalogFinding{Line: e.Line, Rule: ruleSHA1Pin, Severity: Warning,
 				Text: fmt.Sprintf("%s certificate %q is pinned by SHA-1 only; add its SHA-256", e.Vendor, e.Name)})
 		}
 	}

@@ -73,9 +73,9 @@ func TestCheckForm(t *testing.T) {
 		{"normal", normal, ""},
 		{"single quotes", strings.Replace(normal, `"AMD"`, "'AMD'", 1), `f:7: warning: "    - id: 'AMD'" stands where the normal form has "    - id: \"AMD\"" [normal-form]`},
 		{"CRLF", strings.ReplaceAll(normal, "\n", "\r\n"), `f:1: warning: "---\r" stands where the normal form has "---" [normal-form]`},
-		{"no line feed at the end", strings.TrimSuffix(normal, "\n"), `f:33: warning: "# the end" stands where the normal form has a line feed behind it [normal-form]`},
-		{"more at the end", normal + "\n\n", `f:34: warning: "" stands where the normal form ends [normal-form]`},
-		{"text of two lines", strings.Replace(normal, `folded"`, "\n folded\"", 1), "f:21: warning: text must end in the line where it begins, so that comments can be told from it [normal-form]"},
+		{"no line feed at the end", strings.TrimSuffix(normal, "\n"), `f:36: warning: "# the end" stands where the normal form has a line feed behind it [normal-form]`},
+		{"more at the end", normal + "\n\n", `f:37: warning: "" stands where the normal form ends [normal-form]`},
+		{"text of two lines", strings.Replace(normal, `folded"`, "\n folded\"", 1), "f:24: warning: text must end in the line where it begins, so that comments can be told from it [normal-form]"},
 	} {
 		got := strings.Join(lines(CheckCatalogs(CatalogFile{"f", []byte(pins(c.text))})), "\n")
 		if got != c.want {

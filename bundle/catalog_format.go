@@ -90,6 +90,9 @@ func newCertificateItem(e Entry, beta bool) strictyaml.Located[certificateItem] 
 	for _, link := range e.Evidence {
 		c.Evidence.Value = append(c.Evidence.Value, text{Value: link})
 	}
+	for _, id := range e.Exceptions {
+		c.Exceptions.Value = append(c.Exceptions.Value, text{Value: id})
+	}
 	for _, pin := range c.Validation.Value.Fingerprint.Value.pins() {
 		if f, pinned := e.pin(pin.hash); pinned {
 			pin.text.Value = f.String()

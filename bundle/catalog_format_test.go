@@ -38,6 +38,7 @@ vendors:
       notes: it's
         folded
       url: https://pki.example/one.crt
+      exceptions: [not-self-signed, key-id]
       evidence: [ "https://pki.example/list.pdf#page=2" ]
       status: historic
     # nothing more of theirs
@@ -67,6 +68,9 @@ vendors:
           status: "historic"
           evidence:
             - "https://pki.example/list.pdf#page=2"
+          exceptions:
+            - "not-self-signed"
+            - "key-id"
           notes: "it's folded"
           validation:
             fingerprint: # by phone
@@ -158,7 +162,7 @@ func TestInsertEntry(t *testing.T) {
 		t.Error(diff)
 	}
 	// A vendor that was not there, and all that an entry can say.
-	full := Entry{"IBM", "CA", "d", "https://pki.example/b.crt", Historic, []string{"https://pki.example/"}, "n", []Fingerprint{fp(crypto.SHA384, "B")}, 0}
+	full := Entry{"IBM", "CA", "d", "https://pki.example/b.crt", Historic, []string{"https://pki.example/"}, []string{"key-id"}, "n", []Fingerprint{fp(crypto.SHA384, "B")}, 0}
 	got, err = InsertEntry(got, full)
 	if err != nil {
 		t.Fatal(err)

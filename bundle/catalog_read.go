@@ -40,6 +40,7 @@ type certificateItem struct {
 	URI         text                           `yaml:"uri"`
 	Status      text                           `yaml:"status"`
 	Evidence    list[string]                   `yaml:"evidence"`
+	Exceptions  list[string]                   `yaml:"exceptions"`
 	Notes       text                           `yaml:"notes"`
 	Validation  strictyaml.Located[validation] `yaml:"validation"`
 }
@@ -188,7 +189,8 @@ func (r *catalogReader) certificate(vendor string, item strictyaml.Located[certi
 	r.note(c.Notes, "notes")
 	e := Entry{
 		Vendor: vendor, Name: c.Name.Value, Description: c.Description.Value, URL: r.address(item, whole),
-		Status: r.status(c.Status), Evidence: r.evidence(c.Evidence), Notes: c.Notes.Value, Line: item.Line,
+		Status: r.status(c.Status), Evidence: r.evidence(c.Evidence), Exceptions: r.exceptions(c.Exceptions),
+		Notes: c.Notes.Value, Line: item.Line,
 	}
 	for _, pin := range c.Validation.Value.Fingerprint.Value.pins() {
 		if pin.text.Line != 0 {
@@ -274,6 +276,20 @@ func (r *catalogReader) evidence(links list[string]) []string {
 			r.report(link.Line, link.Column, "duplicate", "evidence %s is here twice", quote(link.Value))
 		}
 		all = append(all, link.Value)
+	}
+	return all
+}
+
+func (r *catalogReader) exceptions(ids list[string]) []string {
+	var all []string
+	for _, id := range ids.Value {
+		if err := CheckException(id.Value); err != nil {
+			r.report(id.Line, id.Column, "exception", "%v", err)
+		}
+		if slices.Contains(all, id.Value) {
+			r.report(id.Line, id.Column, "duplicate", "exception %s is here twice", quote(id.Value))
+		}
+		all = append(all, id.Value)
 	}
 	return all
 }

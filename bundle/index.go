@@ -59,6 +59,7 @@ type IndexCertificate struct {
 	Issuers        []string       `json:"issuer_urls,omitempty"` // of authority information access
 	URL            string         `json:"url,omitempty"`         // where the catalog has it from
 	Status         Status         `json:"status,omitempty"`      // that of the catalog
+	Exceptions     []string       `json:"exceptions,omitempty"`  // from rules, as the catalog declares them; sorted
 	Parents        []string       `json:"parents,omitempty"`     // SHA-256 of those that issued it
 	Findings       []IndexFinding `json:"findings,omitempty"`
 }
@@ -72,16 +73,21 @@ type IndexFinding struct {
 
 // Origin is what a catalog knows of a certificate, and its file does not.
 type Origin struct {
-	URL    string
-	Status Status
+	URL        string
+	Status     Status
+	Exceptions []string // sorted; see [ExceptionRules]
 }
 
 // ContentDigest is a digest of what bundles hold, whatever their format, date and
 // commit: of a line for each certificate with its kind, a space, its SHA-256 in
 // lower-case hexadecimal and a line feed, the lines sorted as bytes.
 func ContentDigest(bundles ...*Bundle) [sha256.Size]byte {
+	return contentDigest(Members(bundles...))
+}
+
+func contentDigest(members []Member) [sha256.Size]byte {
 	var lines []string
-	for _, m := range Members(bundles...) {
+	for _, m := range members {
 		lines = append(lines, fmt.Sprintf("%s %s\n", m.Kind, digestText(m.X509)))
 	}
 	slices.Sort(lines)
@@ -114,7 +120,7 @@ func newIndex(bundles []*Bundle, origins map[string]Origin, findings []Finding, 
 	}
 	for i := range x.Certificates {
 		c := &x.Certificates[i]
-		c.URL, c.Status = origins[c.SHA256].URL, origins[c.SHA256].Status
+		c.URL, c.Status, c.Exceptions = origins[c.SHA256].URL, origins[c.SHA256].Status, origins[c.SHA256].Exceptions
 		c.Parents, c.Findings = parents[c.SHA256], about[c.SHA256]
 	}
 	return x, nil

@@ -15,7 +15,7 @@ import (
 
 // ParseIndex reads the index of these bundles. It takes only what [NewIndex] makes of
 // them: all that follows from the bundles is computed anew and every byte compared.
-// Not in the bundles are URLs, statuses and findings, which are what the builder
+// Not in the bundles are URLs, statuses, exceptions and findings, which are what the builder
 // says; and of the parents it is checked that they have the name and the key
 // identifier of the issuer. Their signatures are left to [Index.CheckParents]: that
 // takes as long as all the rest of a verification.
@@ -76,7 +76,7 @@ func (x *Index) take(claimed *Index, bundles []*Bundle) error {
 				return fmt.Errorf("%s %q: parent %s did not issue it", c.Vendor, c.Name, quote(parent))
 			}
 		}
-		c.URL, c.Status, c.Parents, c.Findings = claim.URL, claim.Status, claim.Parents, claim.Findings
+		c.URL, c.Status, c.Exceptions, c.Parents, c.Findings = claim.URL, claim.Status, claim.Exceptions, claim.Parents, claim.Findings
 	}
 	return nil
 }
@@ -100,9 +100,16 @@ func (c *IndexCertificate) check() error {
 	if !slices.Contains([]Status{"", Current, Historic}, c.Status) {
 		return fmt.Errorf("status %s is neither current nor historic", quote(string(c.Status)))
 	}
-	// In order, and each once: one set of parents has one encoding.
-	if !slices.IsSorted(c.Parents) || len(slices.Compact(slices.Clone(c.Parents))) != len(c.Parents) {
+	if !strictlySorted(c.Parents) {
 		return errors.New("the parents are not sorted")
+	}
+	if !strictlySorted(c.Exceptions) {
+		return errors.New("the exceptions are not sorted")
+	}
+	for _, id := range c.Exceptions {
+		if !rulePattern.MatchString(id) {
+			return fmt.Errorf("exception %s is of no rule", quote(id))
+		}
 	}
 	for _, f := range c.Findings {
 		if !rulePattern.MatchString(f.Rule) || !slices.Contains([]Severity{Error, Warning, Info}, f.Severity) {
@@ -113,6 +120,12 @@ func (c *IndexCertificate) check() error {
 		}
 	}
 	return nil
+}
+
+// strictlySorted says that the texts are in order, and each is there once: one set has
+// one encoding.
+func strictlySorted(all []string) bool {
+	return slices.IsSorted(all) && len(slices.Compact(slices.Clone(all))) == len(all)
 }
 
 // CheckParents says whether the parents of each certificate are those among the

@@ -41,7 +41,7 @@ func indexed(t testing.TB, f Format) ([]*Bundle, []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	origins := map[string]Origin{digestText(root.X509): {"https://pki.example/1.crt", "current"}}
+	origins := map[string]Origin{digestText(root.X509): {URL: "https://pki.example/1.crt", Status: "current"}}
 	x, err := NewIndex(bundles, origins, findings)
 	if err != nil {
 		t.Fatal(err)
@@ -132,6 +132,8 @@ func TestParseIndexRefuses(t *testing.T) {
 		{"no final line feed", "\n}\n", "\n}", "no line feed at its end"},
 		{"not https", "https://pki.example/1.crt", "http://pki.example/1.crt", `IFX "CA 1": url: "http://`},
 		{"status", `"current"`, `"excellent"`, `status "excellent" is neither`},
+		{"exception", `"status": "current"`, `"status": "current", "exceptions": ["A b"]`, `exception "A b" is of no rule`},
+		{"exceptions", `"status": "current"`, `"status": "current", "exceptions": ["b", "a"]`, "the exceptions are not sorted"},
 		{"rule", `"name-mismatch"`, `"Name mismatch"`, `finding "Name mismatch"`},
 		{"severity", `"warning"`, `"terrible"`, `severity "terrible"`},
 		{"text", "names its issuer", `names\u001b its issuer`, "finding name-mismatch: the unprintable character U+001B"},
@@ -208,7 +210,11 @@ func TestIndexIsReadBack(t *testing.T) {
 			c := ca.Certificate
 			c.Name = names.Draw(t, "name")
 			certs = append(certs, c)
-			origins[digestText(c.X509)] = Origin{rapid.SampledFrom([]string{"", "https://a.example/%20?x=1&y=<"}).Draw(t, "url"), rapid.SampledFrom([]Status{"", Historic}).Draw(t, "status")}
+			origins[digestText(c.X509)] = Origin{
+				URL:        rapid.SampledFrom([]string{"", "https://a.example/%20?x=1&y=<"}).Draw(t, "url"),
+				Status:     rapid.SampledFrom([]Status{"", Historic}).Draw(t, "status"),
+				Exceptions: rapid.SampledFrom([][]string{nil, {"key-id", "serial"}}).Draw(t, "exceptions"),
+			}
 			if rapid.Bool().Draw(t, "finding") {
 				findings = append(findings, Finding{Rule: "a-rule", Severity: Info, Text: "is " + c.Name, SHA256: digestText(c.X509)})
 			}

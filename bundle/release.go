@@ -6,7 +6,10 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
+
+	"github.com/sealsmith/sealsmith/internal/hint"
 )
 
 // Options say what to build.
@@ -20,6 +23,8 @@ type Options struct {
 	Catalogs map[Kind]*Catalog
 	// AllowSHA1Pin accepts entries that pin nothing stronger than SHA-1.
 	AllowSHA1Pin bool
+	// IncludeHistoric takes entries with the status [Historic], too.
+	IncludeHistoric bool
 }
 
 // File is a file of a release.
@@ -32,8 +37,10 @@ type File struct {
 type Output struct {
 	// Files in the order in which they should be written.
 	Files []File
-	// Findings are warnings about what was built.
+	// Findings are what the rules have against it; none is an [Error].
 	Findings []Finding
+	// LeftOut is how many historic entries were not asked for.
+	LeftOut int
 }
 
 // ErrUsage is wrapped by the errors of [Release] and [Single] about options that
@@ -75,6 +82,9 @@ func Single(ctx context.Context, k Kind, o Options) (*Output, error) {
 
 // made is what was built.
 type made struct {
+	leftOut  int // historic entries
+	entries  []Entry
+	digests  []string // of their certificates
 	bundles  []*Bundle
 	graph    *Graph // of them
 	findings []Finding
@@ -82,7 +92,7 @@ type made struct {
 }
 
 func (m *made) output() *Output {
-	out := &Output{Findings: m.findings}
+	out := &Output{Findings: m.findings, LeftOut: m.leftOut}
 	for _, b := range m.bundles {
 		out.Files = append(out.Files, File{b.header.Kind.FileName(), b.Encode()})
 	}
@@ -104,39 +114,57 @@ func build(ctx context.Context, o Options, kinds ...Kind) (*made, error) {
 	if err != nil {
 		return nil, err
 	}
-	var entries []Entry
-	for _, c := range catalogs {
-		entries = append(entries, c.Entries...)
+	m := &made{origins: map[string]Origin{}}
+	for i, c := range catalogs {
+		all := len(c.Entries)
+		if catalogs[i] = o.choose(c); len(catalogs[i].Entries) == 0 && all > 0 {
+			return nil, hint.Wrap(fmt.Errorf("all %d entries of the catalog of %s are historic", all, kinds[i]), "--include-historic builds from them")
+		}
+		m.leftOut += all - len(catalogs[i].Entries)
+		m.entries = append(m.entries, catalogs[i].Entries...)
 	}
-	m := &made{origins: map[string]Origin{}, findings: o.vetPins(entries, nil)}
-	if err := findingsError(m.findings); err != nil {
+	if err := findingsError(o.vetPins(m.entries, nil)); err != nil {
 		return nil, err
 	}
+	return m, m.fill(ctx, o, catalogs, kinds)
+}
+
+// choose is a catalog without what is not asked for.
+func (o Options) choose(c *Catalog) *Catalog {
+	if o.IncludeHistoric {
+		return c
+	}
+	return &Catalog{slices.DeleteFunc(slices.Clone(c.Entries), func(e Entry) bool { return e.Status == Historic })}
+}
+
+// fill fetches the certificates of the entries and makes the bundles of them.
+func (m *made) fill(ctx context.Context, o Options, catalogs []*Catalog, kinds []Kind) error {
 	fetcher := o.Fetcher
 	if fetcher == nil {
 		fetcher = &Fetcher{}
 	}
-	certs, err := fetcher.Fetch(ctx, entries)
+	certs, err := fetcher.Fetch(ctx, m.entries)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := checkDistinct(certs); err != nil {
-		return nil, err
+		return err
 	}
-	for i, e := range entries {
-		m.origins[digestText(certs[i].X509)] = Origin{e.URL, cmp.Or(e.Status, Current)}
+	for i, e := range m.entries {
+		m.digests = append(m.digests, digestText(certs[i].X509))
+		m.origins[m.digests[i]] = Origin{e.URL, cmp.Or(e.Status, Current), slices.Sorted(slices.Values(e.Exceptions))}
 	}
-	m.findings = o.vetPins(entries, certs)
+	m.findings = o.vetPins(m.entries, m.digests)
 	for i, k := range kinds {
 		n := len(catalogs[i].Entries)
 		b, err := assemble(certs[:n], o.header(k))
 		if err != nil {
-			return nil, fmt.Errorf("build %s: %w", k, err)
+			return fmt.Errorf("build %s: %w", k, err)
 		}
 		certs = certs[n:]
 		m.bundles = append(m.bundles, b)
 	}
-	return m, m.vet()
+	return m.vet()
 }
 
 // vet judges the bundles at their date, which is the same whenever they are built.
@@ -148,7 +176,14 @@ func (m *made) vet() error {
 	if m.graph, err = graphOf(m.bundles); err != nil {
 		return err
 	}
-	findings := vetSet(VetOptions{At: day}, m.bundles, m.graph)
+	exceptions := map[string][]string{}
+	for digest, origin := range m.origins {
+		exceptions[digest] = origin.Exceptions
+	}
+	findings := vetSet(VetOptions{At: day, Exceptions: exceptions}, m.bundles, m.graph)
+	if len(m.bundles) == len(Kinds()) { // else some rules have nothing to compare
+		m.findings = append(m.findings, vetExceptions(m.entries, m.digests, findings)...)
+	}
 	m.findings = append(m.findings, findings...)
 	return findingsError(findings)
 }
@@ -179,9 +214,12 @@ func (o Options) catalogs(kinds []Kind) ([]*Catalog, error) {
 	return all, nil
 }
 
+// ruleSHA1Pin is the id of a rule for entries.
+const ruleSHA1Pin = "sha1-pin"
+
 // vetPins has something against entries that only SHA-1 identifies. The certificates
-// are those of the entries, if they are known.
-func (o Options) vetPins(entries []Entry, certs []Certificate) []Finding {
+// are those of the entries, if they are known by their digests.
+func (o Options) vetPins(entries []Entry, digests []string) []Finding {
 	severity, advice := Error, "; add the SHA-256 digest, or pass --allow-sha1-pin"
 	if o.AllowSHA1Pin {
 		severity, advice = Warning, ""
@@ -191,9 +229,9 @@ func (o Options) vetPins(entries []Entry, certs []Certificate) []Finding {
 		if !e.SHA1Only() {
 			continue
 		}
-		f := Finding{Rule: "sha1-pin", Severity: severity, Vendor: e.Vendor, Name: e.Name, Text: "is pinned by SHA-1 only" + advice}
-		if certs != nil {
-			f.SHA256 = digestText(certs[i].X509)
+		f := Finding{Rule: ruleSHA1Pin, Severity: severity, Vendor: e.Vendor, Name: e.Name, Text: "is pinned by SHA-1 only" + advice, Line: e.Line}
+		if digests != nil {
+			f.SHA256 = digests[i]
 		}
 		all = append(all, f)
 	}

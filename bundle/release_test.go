@@ -215,3 +215,42 @@ func TestParseKindAndFormat(t *testing.T) {
 	_, err = ParseFormat("")
 	wantError(t, err, `format "" is neither "sealsmith" nor "tpmtb"`)
 }
+
+// TestHistoricEntries are left out, unless asked for, and marked in the index.
+func TestHistoricEntries(t *testing.T) {
+	o, certs := workshop(t)
+	o.Catalogs[Roots].Entries[0].Status = Historic
+	o.Catalogs[Intermediates].Entries[3].Status = Historic
+	without := Options{Date: o.Date, Commit: o.Commit, Fetcher: o.Fetcher, Catalogs: map[Kind]*Catalog{
+		Roots: {o.Catalogs[Roots].Entries[1:]}, Intermediates: {o.Catalogs[Intermediates].Entries[:3]},
+	}}
+	want, err := Release(t.Context(), without)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := Release(t.Context(), o)
+	if err != nil || got.LeftOut != 2 || want.LeftOut != 0 || !cmp.Equal(got.Files, want.Files) {
+		t.Errorf("%v, %d left out", err, got.LeftOut)
+	}
+	o.IncludeHistoric = true
+	all, err := Release(t.Context(), o)
+	if err != nil || all.LeftOut != 0 {
+		t.Fatal(err)
+	}
+	for _, c := range []Certificate{certs[0], certs[5]} {
+		if i := bytes.Index(all.Files[2].Data, []byte(digestText(c.X509))); i < 0 || !bytes.Contains(all.Files[2].Data[i:i+1000], []byte(`"status": "historic"`)) {
+			t.Errorf("%s is not marked", c.Name)
+		}
+	}
+	// What is left out still must not be in the other catalog.
+	o.IncludeHistoric = false
+	o.Catalogs[Intermediates].Entries[0].URL = o.Catalogs[Roots].Entries[0].URL
+	_, err = Release(t.Context(), o)
+	wantError(t, err, "have the same url")
+	o, _ = workshop(t)
+	for i := range o.Catalogs[Roots].Entries {
+		o.Catalogs[Roots].Entries[i].Status = Historic
+	}
+	_, err = Release(t.Context(), o)
+	wantError(t, err, "all 2 entries of the catalog of roots are historic")
+}

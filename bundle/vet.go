@@ -26,11 +26,16 @@ type Finding struct {
 	Text     string // what is wrong, in one line
 	Kind     Kind   // of the bundle; "" if the certificate was judged by itself
 	SHA256   string // of the certificate, in lower-case hexadecimal; "" for an entry of a catalog
+	Line     int    // of the entry that the finding is about; 0 if it is about a certificate
 }
 
 // String is the finding in one line.
 func (f Finding) String() string {
-	return fmt.Sprintf("%s: %s %q: %s [%s]", f.Severity, f.Vendor, f.Name, f.Text, f.Rule)
+	text := fmt.Sprintf("%s: %s %q: %s [%s]", f.Severity, f.Vendor, f.Name, f.Text, f.Rule)
+	if f.Line > 0 {
+		text += fmt.Sprintf(" (line %d of the catalog)", f.Line)
+	}
+	return text
 }
 
 // Rule is one of the rules for certificates.
@@ -60,7 +65,7 @@ func Vet(certs []Certificate, at time.Time) []Finding {
 	for i, c := range certs {
 		all[i] = newVetted(Member{Certificate: c})
 	}
-	return vet(all, at, nil)
+	return vet(all, VetOptions{At: at}, nil)
 }
 
 // VetOptions say how to judge bundles.
@@ -69,6 +74,9 @@ type VetOptions struct {
 	// Soon is how long before a certificate expires there is a finding; 0 is
 	// never.
 	Soon time.Duration
+	// Exceptions are those that a catalog declares, by the SHA-256 of the certificate
+	// in lower-case hexadecimal. What they forgive becomes [Info].
+	Exceptions map[string][]string
 }
 
 // VetBundles judges the certificates of bundles as [Vet] does, and as a set: which
@@ -99,7 +107,7 @@ func vetSet(o VetOptions, bundles []*Bundle, g *Graph) []Finding {
 	for _, m := range Members(bundles...) {
 		members = append(members, newVetted(m))
 	}
-	return vet(members, o.At, newSet(o, members, g))
+	return vet(members, o, newSet(o, members, g))
 }
 
 // vetted is a certificate with what the rules need to know of it.
@@ -116,17 +124,23 @@ func newVetted(m Member) vetted {
 func digestText(c *x509.Certificate) string { return fmt.Sprintf("%x", sha256.Sum256(c.Raw)) }
 
 // vet applies all rules; those for sets if there is one.
-func vet(members []vetted, at time.Time, s *set) []Finding {
+func vet(members []vetted, o VetOptions, s *set) []Finding {
 	var all []Finding
 	first := map[string]vetted{}
 	for i, m := range members {
 		add := func(r Rule, severity Severity, text string) {
-			if text != "" {
-				all = append(all, Finding{r.ID, severity, m.Vendor, m.Name, text, m.Kind, m.digest})
+			if text == "" {
+				return
 			}
+			if o.forgives(r.ID, m.digest) {
+				severity, text = Info, "declared: "+text
+			}
+			all = append(all, Finding{
+				Rule: r.ID, Severity: severity, Vendor: m.Vendor, Name: m.Name, Text: text, Kind: m.Kind, SHA256: m.digest,
+			})
 		}
 		for _, r := range rules {
-			severity, text := r.judge(m.X509, at)
+			severity, text := r.judge(m.X509, o.At)
 			add(r.Rule, severity, text)
 		}
 		if other, seen := first[m.digest]; seen {

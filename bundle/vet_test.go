@@ -70,7 +70,7 @@ func TestVet(t *testing.T) {
 		}), "subject or issuer has the unprintable character U+000A"},
 	} {
 		findings := Vet([]Certificate{{"IFX", "CA", c.cert}}, at)
-		want := Finding{c.rule, c.severity, "IFX", "CA", c.text, "", fmt.Sprintf("%x", sha256.Sum256(c.cert.Raw))}
+		want := Finding{c.rule, c.severity, "IFX", "CA", c.text, "", fmt.Sprintf("%x", sha256.Sum256(c.cert.Raw)), 0}
 		if len(findings) != 1 || findings[0] != want {
 			t.Errorf("got %v, want %v", findings, want)
 		}
