@@ -118,7 +118,7 @@ func build(ctx context.Context, o Options, kinds ...Kind) (*made, error) {
 	for i, c := range catalogs {
 		all := len(c.Entries)
 		if catalogs[i] = o.choose(c); len(catalogs[i].Entries) == 0 && all > 0 {
-			return nil, hint.Wrap(fmt.Errorf("all %d entries of the catalog of %s are historic", all, kinds[i]), "--include-historic builds from them")
+			return nil, hint.Wrap(fmt.Errorf("the catalog of %s has historic entries only", kinds[i]), "--include-historic builds from them")
 		}
 		m.leftOut += all - len(catalogs[i].Entries)
 		m.entries = append(m.entries, catalogs[i].Entries...)

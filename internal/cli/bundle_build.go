@@ -28,6 +28,7 @@ type bundleBuildFlags struct {
 	store        string
 	offline      bool
 	allowSHA1Pin bool
+	historic     bool
 	output       string
 }
 
@@ -55,7 +56,10 @@ and the commit are git's, if the files are as they were committed:
 A certificate whose bytes are in the store needs no network, and what is fetched
 and verified is kept in the user's own store ($XDG_DATA_HOME/sealsmith/certs),
 unless --store is given: a folder that you name is only read. Any certificate that cannot be had
-fails the build, with a line for each, and nothing is written.`,
+fails the build, with a line for each, and nothing is written.
+
+Entries of the catalog with the status historic, which their vendors gave up, are left
+out; --include-historic makes bundles that also judge evidence from their time.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.runBundleBuild(cmd.Context(), f) },
 	}
@@ -68,6 +72,7 @@ fails the build, with a line for each, and nothing is written.`,
 	flags.StringVar(&f.store, "store", "", "take certificates from the files SHA256.crt in `DIR` first")
 	flags.BoolVar(&f.offline, "offline", false, "take certificates from the store alone")
 	flags.BoolVar(&f.allowSHA1Pin, "allow-sha1-pin", false, "accept catalog entries that pin nothing stronger than SHA-1")
+	flags.BoolVar(&f.historic, "include-historic", false, "take entries with the status historic, too")
 	flags.StringVar(&f.output, "output", "", "folder, or with --kind a `FILE` or -")
 	cobra.CheckErr(c.MarkFlagRequired("output"))
 	return c
@@ -105,6 +110,9 @@ func (a *app) runBundleBuild(ctx context.Context, f bundleBuildFlags) error {
 			a.say("sealsmith: %s", finding)
 		}
 	}
+	if out.LeftOut > 0 {
+		a.say("sealsmith: left out %s with the status historic; --include-historic takes them", plural(out.LeftOut, "certificate"))
+	}
 	return a.writeBundles(f, out)
 }
 
@@ -116,7 +124,7 @@ func (f *bundleBuildFlags) options(ctx context.Context) (o bundle.Options, err e
 	if f.kind == "" && f.output == "-" {
 		return o, hint.Wrap(usageError(errors.New("two bundles do not go to one stream")), "choose one with --kind")
 	}
-	o.Date, o.Commit, o.AllowSHA1Pin = f.date, f.commit, f.allowSHA1Pin
+	o.Date, o.Commit, o.AllowSHA1Pin, o.IncludeHistoric = f.date, f.commit, f.allowSHA1Pin, f.historic
 	kinds := bundle.Kinds()
 	if f.kind != "" {
 		kind, err := bundle.ParseKind(f.kind)

@@ -36,7 +36,8 @@ those of all bundles that are given as one set: which issued which, what they sh
   sealsmith bundle check release
   sealsmith bundle check - < bundle.pem
 
-Of a folder, its index.json and SHA256SUMS are checked, too. Whether a bundle is of
+Of a folder, its index.json and SHA256SUMS are checked, too, and exceptions from rules
+that the catalog declared and index.json repeats are only info. Whether a bundle is of
 roots or of intermediates is in the file; its name does not matter. Errors are exit
 status 3. Who made the bundles is another question: see sealsmith bundle verify.`,
 		Args: cobra.MinimumNArgs(1),
@@ -65,6 +66,7 @@ type checkedFile struct {
 	data     []byte
 	bundle   *bundle.Bundle
 	problems []*bundle.Problem
+	index    *bundle.Index // of the release, in the first of its files
 }
 
 // checkedFinding is a finding with the place of its certificate.
@@ -157,8 +159,9 @@ func checkFolder(dir string) ([]*checkedFile, error) {
 		err = folder.checkParents()
 	}
 	if err != nil {
-		files = append(files, &checkedFile{path: dir, problems: []*bundle.Problem{{Text: err.Error()}}})
+		return append(files, &checkedFile{path: dir, problems: []*bundle.Problem{{Text: err.Error()}}}), nil
 	}
+	files[0].index = folder.index
 	return files, nil
 }
 
@@ -166,7 +169,13 @@ func checkFolder(dir string) ([]*checkedFile, error) {
 func vetChecked(f bundleCheckFlags, files []*checkedFile) ([]checkedFinding, error) {
 	var bundles []*bundle.Bundle
 	places := map[string][]checkedFinding{} // of each certificate, without finding
+	o := bundle.VetOptions{At: f.at, Soon: time.Duration(f.soon), Exceptions: map[string][]string{}}
 	for _, file := range files {
+		if file.index != nil {
+			for _, c := range file.index.Certificates {
+				o.Exceptions[c.SHA256] = c.Exceptions
+			}
+		}
 		if file.bundle == nil {
 			continue
 		}
@@ -177,7 +186,7 @@ func vetChecked(f bundleCheckFlags, files []*checkedFile) ([]checkedFinding, err
 			places[id] = append(places[id], checkedFinding{path: file.path, line: lines[i]})
 		}
 	}
-	findings, err := bundle.VetBundles(bundle.VetOptions{At: f.at, Soon: time.Duration(f.soon)}, bundles...)
+	findings, err := bundle.VetBundles(o, bundles...)
 	if err != nil {
 		return nil, err
 	}

@@ -30,6 +30,7 @@ type catalogAddFlags struct {
 	texts                 []string
 	fingerprints          []bundle.Fingerprint
 	evidence              []string
+	exceptions            []string
 	notes                 string
 	trustFirst            bool
 }
@@ -66,6 +67,7 @@ certificate that the catalog has already. Name the catalog of the other kind wit
 	flags.StringVar(&f.other, "other", "", "catalog `FILE` of the other kind")
 	flags.StringArrayVar(&f.texts, "fingerprint", nil, "a fingerprint that the vendor publishes, as `HASH:HEX`; may be repeated")
 	flags.StringArrayVar(&f.evidence, "evidence", nil, "https `URL` of what shows that the certificate is the vendor's; may be repeated")
+	flags.StringArrayVar(&f.exceptions, "exception", nil, "id of a `RULE` whose finding is known and accepted; may be repeated")
 	flags.StringVar(&f.notes, "notes", "", "a `TEXT` for people")
 	flags.BoolVar(&f.trustFirst, "trust-first-download", false, "pin whatever the site serves, though nothing vouches for it")
 	cobra.CheckErr(c.MarkFlagRequired("catalog"))
@@ -93,6 +95,11 @@ func (f *catalogAddFlags) parse() error {
 			return usageError(fmt.Errorf("two %v fingerprints", pin.Hash))
 		}
 		f.fingerprints = append(f.fingerprints, pin)
+	}
+	for _, id := range f.exceptions {
+		if err := bundle.CheckException(id); err != nil {
+			return usageError(err)
+		}
 	}
 	return nil
 }
@@ -144,7 +151,7 @@ func (a *app) addToCatalog(ctx context.Context, f catalogAddFlags, url string) e
 	}
 	name := cmp.Or(f.name, cert.Subject.CommonName)
 	e := bundle.NewEntry(f.vendor, name, url, cert, f.fingerprints...)
-	e.Evidence, e.Notes = f.evidence, f.notes
+	e.Evidence, e.Exceptions, e.Notes = f.evidence, f.exceptions, f.notes
 	if err := a.showNew(ctx, e, cert, list, other); err != nil {
 		return err
 	}
@@ -252,9 +259,10 @@ func (a *app) vetNew(f catalogAddFlags, e bundle.Entry, cert *x509.Certificate) 
 	}
 	var wrong []string
 	for _, finding := range bundle.Vet([]bundle.Certificate{{Vendor: e.Vendor, Name: e.Name, X509: cert}}, time.Now()) {
-		if finding.Severity == bundle.Error {
+		switch {
+		case finding.Severity == bundle.Error:
 			wrong = append(wrong, finding.Text)
-		} else {
+		case !slices.Contains(e.Exceptions, finding.Rule):
 			a.notice(finding.String())
 		}
 	}

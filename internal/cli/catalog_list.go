@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -17,8 +18,8 @@ func (a *app) catalogList() *cobra.Command {
 		Use:   "list [FILE...]",
 		Short: "list the certificates of catalogs",
 		Long: `List prints the entries of catalogs: vendor, name, whether the vendor still stands by
-the certificate, by which digests it is pinned, and where it is published. Without a
-file it lists the built-in catalogs.
+the certificate, by which digests it is pinned, the rules from which an exception is
+declared, and where it is published. Without a file it lists the built-in catalogs.
 
   sealsmith bundle catalog list --vendor STM
   sealsmith bundle catalog list --json roots.yaml`,
@@ -46,6 +47,7 @@ type entryJSON struct {
 	URL          string            `json:"url"`
 	Status       bundle.Status     `json:"status"`
 	Evidence     []string          `json:"evidence,omitempty"`
+	Exceptions   []string          `json:"exceptions,omitempty"`
 	Notes        string            `json:"notes,omitempty"`
 	Fingerprints map[string]string `json:"fingerprints"` // by sha1, sha256, sha384, sha512
 	Line         int               `json:"line"`
@@ -58,7 +60,7 @@ func newEntryJSON(catalog string, e bundle.Entry) entryJSON {
 	}
 	return entryJSON{
 		Catalog: catalog, Vendor: e.Vendor, Name: e.Name, Description: e.Description, URL: e.URL,
-		Status: e.Status, Evidence: e.Evidence, Notes: e.Notes, Fingerprints: pins, Line: e.Line,
+		Status: e.Status, Evidence: e.Evidence, Exceptions: e.Exceptions, Notes: e.Notes, Fingerprints: pins, Line: e.Line,
 	}
 }
 
@@ -84,7 +86,7 @@ func (a *app) listCatalogs(files []bundle.CatalogFile, vendor string) error {
 		return a.printJSON(list)
 	}
 	w := tabwriter.NewWriter(a.Out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "VENDOR\tNAME\tSTATUS\tPINNED BY\tURL")
+	fmt.Fprintln(w, "VENDOR\tNAME\tSTATUS\tPINNED BY\tEXCEPTIONS\tURL")
 	for _, e := range list {
 		var pins []string
 		for _, h := range []string{"sha1", "sha256", "sha384", "sha512"} {
@@ -92,7 +94,7 @@ func (a *app) listCatalogs(files []bundle.CatalogFile, vendor string) error {
 				pins = append(pins, h)
 			}
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", e.Vendor, e.Name, e.Status, strings.Join(pins, " "), e.URL)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", e.Vendor, e.Name, e.Status, strings.Join(pins, " "), cmp.Or(strings.Join(e.Exceptions, " "), "-"), e.URL)
 	}
 	return w.Flush()
 }
