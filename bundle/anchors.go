@@ -6,6 +6,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -50,41 +52,105 @@ func newNode(c *x509.Certificate) (*node, error) {
 // where self-signed certificates are roots and the others intermediates. The caller
 // trusts the roots in them, so they must not come from where the evidence does.
 func ParseAnchors(files ...[]byte) (*Anchors, error) {
-	a := &Anchors{seen: map[string]bool{}, bySubj: map[string][]*node{}, byKeyID: map[string][]*node{}}
-	var roots, others []*node
+	var digests []string
+	var nodes []*node
 	for i, data := range files {
-		nodes, err := parseAnchorFile(data)
+		some, err := parseAnchorFile(data)
 		if err != nil {
 			return nil, fmt.Errorf("file %d of %d of CA certificates: %w", i+1, len(files), err)
 		}
-		a.digests = append(a.digests, fmt.Sprintf("sha256:%x", sha256.Sum256(data)))
+		digests = append(digests, fmt.Sprintf("sha256:%x", sha256.Sum256(data)))
+		nodes = append(nodes, some...)
+	}
+	return newAnchors(digests, nodes)
+}
+
+// NewAnchors takes certificates of CA bundles, all of them or those that a checker
+// wants to trust. Each is what its bundle says that it is.
+func NewAnchors(members []Member) (*Anchors, error) {
+	var nodes []*node
+	for _, m := range members {
+		n, err := m.node()
+		if err != nil {
+			return nil, err
+		}
+		nodes = append(nodes, n)
+	}
+	return newAnchors([]string{fmt.Sprintf("content-sha256:%x", contentDigest(members))}, nodes)
+}
+
+func newAnchors(digests []string, nodes []*node) (*Anchors, error) {
+	a := &Anchors{digests: digests, seen: map[string]bool{}, bySubj: map[string][]*node{}, byKeyID: map[string][]*node{}}
+	for _, root := range []bool{true, false} {
 		for _, n := range nodes {
-			if n.root {
-				roots = append(roots, n)
-			} else {
-				others = append(others, n)
+			if n.root == root {
+				a.add(n)
 			}
 		}
-	}
-	if len(roots) == 0 {
-		return nil, errors.New("no root certificate among the CA certificates: nothing could be verified with them")
-	}
-	for _, n := range append(roots, others...) {
-		if a.seen[string(n.cert.Raw)] {
-			continue
-		}
-		n.anchor = true
-		a.seen[string(n.cert.Raw)] = true
-		a.bySubj[n.subject] = append(a.bySubj[n.subject], n)
-		if id := string(n.cert.SubjectKeyId); id != "" {
-			a.byKeyID[id] = append(a.byKeyID[id], n)
+		if len(a.seen) == 0 {
+			return nil, errors.New("no root certificate among the CA certificates: nothing could be verified with them")
 		}
 	}
 	return a, nil
 }
 
-// Digest is the SHA-256 of each file, in the order in which they were given: what
-// to print, so that a person can compare it with what was pinned.
+func (a *Anchors) add(n *node) {
+	if a.seen[string(n.cert.Raw)] {
+		return
+	}
+	n.anchor = true
+	a.seen[string(n.cert.Raw)] = true
+	a.bySubj[n.subject] = append(a.bySubj[n.subject], n)
+	if id := string(n.cert.SubjectKeyId); id != "" {
+		a.byKeyID[id] = append(a.byKeyID[id], n)
+	}
+}
+
+// WithHelpers returns anchors that also look for issuers among the certificates of
+// files, each in DER or several in PEM. These are not trusted, whoever signed them:
+// they help where they chain to a root that the anchors had before.
+func (a *Anchors) WithHelpers(files ...[]byte) (*Anchors, error) {
+	more := &Anchors{digests: a.digests, seen: maps.Clone(a.seen), bySubj: clipped(a.bySubj), byKeyID: clipped(a.byKeyID)}
+	for i, data := range files {
+		nodes, err := parseHelpers(data)
+		if err != nil {
+			return nil, fmt.Errorf("file %d of %d of intermediates: %w", i+1, len(files), err)
+		}
+		for _, n := range nodes {
+			n.root = false
+			more.add(n)
+		}
+	}
+	return more, nil
+}
+
+// clipped is a copy to whose lists can be added.
+func clipped(lists map[string][]*node) map[string][]*node {
+	all := maps.Clone(lists)
+	for k, list := range all {
+		all[k] = slices.Clip(list)
+	}
+	return all
+}
+
+func parseHelpers(data []byte) ([]*node, error) {
+	if len(data) > limits.BundleFile {
+		return nil, fmt.Errorf("it has more than %d bytes", limits.BundleFile)
+	}
+	if len(data) == 0 || data[0] != sequence {
+		return parsePEMAnchors(string(data))
+	}
+	c, err := parseStranger(data)
+	if err != nil {
+		return nil, err
+	}
+	n, err := newNode(c)
+	return []*node{n}, err
+}
+
+// Digest is the SHA-256 of each file, in the order in which they were given, or of
+// the content (see [ContentDigest]): what to print, so that a person can compare it
+// with what was pinned.
 func (a *Anchors) Digest() string { return strings.Join(a.digests, ", ") }
 
 func parseAnchorFile(data []byte) ([]*node, error) {
@@ -99,18 +165,25 @@ func parseAnchorFile(data []byte) ([]*node, error) {
 		return nil, err
 	}
 	var nodes []*node
-	for _, c := range b.certs {
-		n, err := newNode(c.X509)
+	for _, m := range Members(b) {
+		n, err := m.node()
 		if err != nil {
-			return nil, fmt.Errorf("%s %q: %w", c.Vendor, c.Name, err)
+			return nil, err
 		}
-		// Not by who signed it: the roots of some vendors have an issuer that was
-		// never published.
-		n.root = b.header.Kind == Roots
-		n.vendor = c.Vendor
 		nodes = append(nodes, n)
 	}
 	return nodes, nil
+}
+
+// node says by the bundle whether a certificate is a root, not by who signed it: the
+// roots of some vendors have an issuer that was never published.
+func (m Member) node() (*node, error) {
+	n, err := newNode(m.X509)
+	if err != nil {
+		return nil, fmt.Errorf("%s %q: %w", m.Vendor, m.Name, err)
+	}
+	n.root, n.vendor = m.Kind == Roots, m.Vendor
+	return n, nil
 }
 
 // parsePEMAnchors reads PEM with lines of text between the certificates, as

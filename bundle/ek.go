@@ -14,6 +14,9 @@ import (
 // EKReason is the stable code of why an EK certificate was refused.
 type EKReason string
 
+// Accepted stands where there is no reason.
+const Accepted EKReason = "ok"
+
 // The reasons.
 const (
 	IssuerMissing            EKReason = "issuer-missing"             // no chain to a root: a CA is not among the anchors
