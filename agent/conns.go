@@ -22,7 +22,8 @@ import (
 // for an answer is never put out. To have said nothing yet is to be idle since the
 // beginning, so that in a crowd of newcomers each has time for its request.
 type conns struct {
-	max int
+	max     int
+	changed chan struct{} // gets a value when one leaves or was answered
 
 	mu    sync.Mutex
 	count int
@@ -34,12 +35,41 @@ type conn struct {
 	net.Conn
 	peer Peer
 
-	conns *conns
-	place *list.Element // in conns.idle; nil while a request is under way
-	open  bool          // has a place in conns.count
+	conns  *conns
+	place  *list.Element // in conns.idle; nil while a request is under way
+	rested time.Time     // since when it is there
+	open   bool          // has a place in conns.count
 }
 
-// admit gives a connection its place; nil means that there is none.
+func newConns(max int) conns { return conns{max: max, changed: make(chan struct{}, 1)} }
+
+// crowded says whether a newcomer is better off waiting: all places are taken, by requests
+// under way and by those who came, or were answered, a moment ago.
+func (c *conns) crowded() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.count < c.max {
+		return false
+	}
+	first := c.idle.Front()
+	return first == nil || time.Since(first.Value.(*conn).rested) < limits.AgentMoment
+}
+
+// rest puts a connection behind the idle ones. The mutex is held.
+func (c *conns) rest(n *conn) {
+	n.rested, n.place = time.Now(), c.idle.PushBack(n)
+}
+
+// tell wakes the one who waits for a place.
+func (c *conns) tell() {
+	select {
+	case c.changed <- struct{}{}:
+	default: // it is told, or there is nobody to tell
+	}
+}
+
+// admit gives a connection its place; nil means that there is none. It is not idle
+// before somebody reads what its client may have sent.
 func (c *conns) admit(nc net.Conn, p Peer) *conn {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -47,7 +77,6 @@ func (c *conns) admit(nc net.Conn, p Peer) *conn {
 		return nil
 	}
 	n := &conn{Conn: nc, peer: p, conns: c, open: true}
-	n.place = c.idle.PushBack(n)
 	c.count++
 	return n
 }
@@ -72,7 +101,8 @@ func (c *conns) closeIdle() {
 	}
 }
 
-// begin says that a whole message came, and end that it was answered.
+// begin says that a whole message came, and end that it was answered, or that the first
+// one is waited for.
 func (n *conn) begin() {
 	n.conns.mu.Lock()
 	defer n.conns.mu.Unlock()
@@ -83,7 +113,8 @@ func (n *conn) end() {
 	n.conns.mu.Lock()
 	defer n.conns.mu.Unlock()
 	if n.open {
-		n.place = n.conns.idle.PushBack(n)
+		n.conns.rest(n)
+		n.conns.tell()
 	}
 }
 
@@ -101,6 +132,7 @@ func (n *conn) leave() {
 		n.open = false
 		n.conns.count--
 		n.busy()
+		n.conns.tell()
 	}
 }
 
@@ -136,12 +168,29 @@ func (l *listener) Accept() (net.Conn, error) {
 			nc.Close()
 			continue
 		}
-		if n := l.conns.admit(nc, peer); n != nil {
+		if n := l.admit(nc, peer); n != nil {
 			return n, nil
 		}
-		l.server.config.Log.Warn("connection refused: all are in use", "limit", l.conns.max)
 		nc.Close()
 	}
+}
+
+// admit waits for a place, but not for ever; nil means that there is none.
+func (l *listener) admit(nc net.Conn, p Peer) *conn {
+	deadline := time.Now().Add(limits.AgentPlace)
+	for l.conns.crowded() && time.Now().Before(deadline) {
+		select {
+		case <-l.conns.changed:
+		case <-time.After(limits.AgentMoment):
+		case <-l.server.stopping:
+			return nil
+		}
+	}
+	n := l.conns.admit(nc, p)
+	if n == nil {
+		l.server.config.Log.Warn("connection refused: all are in use", "limit", l.conns.max)
+	}
+	return n
 }
 
 // retry says whether an error of Accept will pass.

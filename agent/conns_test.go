@@ -23,7 +23,11 @@ func TestConns(t *testing.T) {
 	c := conns{max: 3}
 	open := func() (*conn, net.Conn) {
 		client, server := pipe(t)
-		return c.admit(server, Peer{}), client
+		n := c.admit(server, Peer{})
+		if n != nil {
+			n.end()
+		}
+		return n, client
 	}
 	closed := func(client net.Conn) bool {
 		client.SetReadDeadline(time.Now())

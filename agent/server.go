@@ -85,6 +85,7 @@ type Server struct {
 	uses    uses
 	lock    lock
 	seen    seen
+	room    room
 
 	software  softwareKeys
 	upstreams *upstreams
@@ -108,9 +109,10 @@ type Server struct {
 
 // NewServer makes a server that serves nothing yet.
 func NewServer(c Config) *Server {
+	room := newRoom()
 	s := &Server{
-		config: c, frames: newBudget(limits.AgentFrames), bodies: newBudget(limits.ControlBodies),
-		stopping: make(chan struct{}), lock: newLock(), bindings: semaphore.NewWeighted(limits.SSHBindings), upstreams: newUpstreams(c.Upstreams, c.Log),
+		config: c, room: room, frames: newBudget(limits.AgentFrames), bodies: newBudget(limits.ControlBodies),
+		stopping: make(chan struct{}), lock: newLock(), bindings: semaphore.NewWeighted(limits.SSHBindings), upstreams: newUpstreams(c.Upstreams, room.upstreams, c.Log),
 		refusals: newRate(pace{limits.Refusals, limits.RefusalTime}, pace{}),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -135,7 +137,7 @@ func (s *Server) begin(stop func(ctx context.Context) error) bool {
 // ServeSSH serves the ssh-agent protocol on a unix socket until the listener
 // fails or [Server.Shutdown]; then it returns nil. It closes the listener.
 func (s *Server) ServeSSH(l net.Listener) error {
-	in := &listener{Listener: l, server: s, conns: conns{max: limits.AgentConnections}}
+	in := &listener{Listener: l, server: s, conns: newConns(s.room.ssh)}
 	defer l.Close()
 	stop := func(context.Context) error {
 		err := l.Close()
@@ -158,7 +160,7 @@ func (s *Server) ServeSSH(l net.Listener) error {
 
 // ServeControl serves the control API on a unix socket; it ends as ServeSSH does.
 func (s *Server) ServeControl(l net.Listener) error {
-	in := &listener{Listener: l, server: s, conns: conns{max: limits.AgentConnections}}
+	in := &listener{Listener: l, server: s, conns: newConns(s.room.control)}
 	h := s.controlServer()
 	stop := func(ctx context.Context) error {
 		// Shutdown waits for requests in flight, and for seconds for ones
@@ -196,7 +198,7 @@ func (s *Server) controlServer() *http.Server {
 			switch state {
 			case http.StateActive:
 				nc.(*conn).begin()
-			case http.StateIdle:
+			case http.StateNew, http.StateIdle:
 				nc.(*conn).end()
 			}
 		},

@@ -77,6 +77,7 @@ func (s *Server) serveSSHConn(c *conn) {
 	defer client.frames.clear()
 	defer client.closeRelays()
 	defer client.unbind()
+	c.end()
 	for !s.stops() {
 		if err := client.serve(ctx); err != nil {
 			if !errors.Is(err, io.EOF) {

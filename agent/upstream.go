@@ -50,9 +50,9 @@ type upstreams struct {
 	log     *slog.Logger
 }
 
-func newUpstreams(all []Upstream, log *slog.Logger) *upstreams {
+func newUpstreams(all []Upstream, room int, log *slog.Logger) *upstreams {
 	s := &upstreams{
-		answers: newBudget(limits.UpstreamFrames), room: semaphore.NewWeighted(limits.UpstreamConnections), log: log,
+		answers: newBudget(limits.UpstreamFrames), room: semaphore.NewWeighted(int64(room)), log: log,
 	}
 	for _, u := range all {
 		s.all = append(s.all, &upstream{Upstream: u, shared: s})

@@ -38,9 +38,13 @@ type hardened struct {
 // garbage.
 const memoryGrowth = 2 * (limits.AgentFrames>>10 + 16*limits.AgentConnections)
 
-func newHardened(t *testing.T) *hardened {
+func newHardened(t *testing.T) *hardened { return newHardenedWithin(t, "") }
+
+// newHardenedWithin is newHardened with limits that sh sets.
+func newHardenedWithin(t *testing.T, within string) *hardened {
 	t.Helper()
 	s := newSubject(t, ours)
+	s.within = within
 	chip := tpmtest.Start(t)
 	s.env = append(s.env, "SEALSMITH_TPM="+chip.Device())
 	o := chip.Options()
@@ -155,6 +159,22 @@ func (h *hardened) unharmed() {
 func TestCrowd(t *testing.T) {
 	t.Parallel()
 	h := newHardened(t)
+	var crowd sync.WaitGroup
+	for range 200 {
+		crowd.Go(func() {
+			if err := h.use(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	crowd.Wait()
+	h.unharmed()
+}
+
+// TestCrowdWithFewDescriptors does so where an agent may not have 200 open.
+func TestCrowdWithFewDescriptors(t *testing.T) {
+	t.Parallel()
+	h := newHardenedWithin(t, "ulimit -n 64")
 	var crowd sync.WaitGroup
 	for range 200 {
 		crowd.Go(func() {

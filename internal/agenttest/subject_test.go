@@ -56,6 +56,7 @@ type subject struct {
 	dir    string // the user's
 	socket string
 	env    []string
+	within string // limits for the agent, in the language of sh
 	agent  *exec.Cmd
 	log    bytes.Buffer // the agent's, once it has ended
 }
@@ -104,7 +105,8 @@ func (s *subject) start(args ...string) {
 		path = testenv.Need(s.t, testenv.SSHAgent)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	s.agent = exec.CommandContext(ctx, path, append([]string{"-D", "-a", s.socket}, args...)...)
+	args = append([]string{"-c", s.within + "\nexec \"$0\" \"$@\"", path, "-D", "-a", s.socket}, args...)
+	s.agent = exec.CommandContext(ctx, "sh", args...)
 	s.agent.Env, s.agent.Stderr = s.env, &s.log
 	s.agent.Cancel = func() error { return s.agent.Process.Signal(syscall.SIGTERM) }
 	s.agent.WaitDelay = 20 * time.Second

@@ -26,6 +26,9 @@ const (
 	// AgentConnections bounds each socket: five times the load that agents
 	// are tried with, and within the usual number of descriptors.
 	AgentConnections = 1024
+	// AgentDescriptors is how many descriptors connections leave to all else: some 16
+	// are always open, and a few more while keys are read, files made or people asked.
+	AgentDescriptors = 32
 	// SSHSessionID is the longest session id; OpenSSH's agent has the same
 	// limit, and the longest hash in use has 64 bytes.
 	SSHSessionID = 128
@@ -103,6 +106,12 @@ const (
 	// AcceptPause is how long to wait for a free descriptor before trying
 	// again: short for a client, long for a processor.
 	AcceptPause = 50 * time.Millisecond
+	// AgentMoment is how long a connection keeps its place for sure, without a request:
+	// longer than a client takes for one, and a thousand make room for ten thousand a
+	// second. AgentPlace is how long a newcomer waits for one of them, or of those whose
+	// request is under way: for a queue of signatures, not for people.
+	AgentMoment = 100 * time.Millisecond
+	AgentPlace  = 2 * time.Second
 	// ControlHeaderTime is for a request's header.
 	ControlHeaderTime = 5 * time.Second
 	// ControlBodyTime is for a request's body: the largest over a local
