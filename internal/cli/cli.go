@@ -107,7 +107,7 @@ cancelled by the user; 5 device missing, busy or locked out; 6 too old, or soon 
 		a.group("key", "keys in hardware", a.keyCreate(), a.keyImport(), a.keyList(), a.keyShow(), a.keyPubkey(), a.keyPIN(), a.keyAttest(), a.keyVerifyAttestation(), a.keyDelete()),
 		a.group("agent", "the agent that holds the device", a.agentStatus(), a.agentReload(), a.agentLock(), a.agentUnlock(), a.agentUnlockKey(), a.agentInstall(), a.agentUninstall(), a.group("audit", "the log of what the agent was asked to do", a.agentAuditVerify())),
 		a.group("tpm", "the TPM itself", a.tpmStatus(), a.tpmSRK(), a.tpmEK(), a.tpmChallenge(), a.tpmAnswer(), a.tpmEnrol()),
-		a.group("bundle", "TPM CA bundles", a.bundleBuild(), a.catalogGroup(), a.bundleCheck(), a.bundleDiff(), a.bundleFetch(), a.bundleShow(), a.bundleExport(), a.bundleSign(), a.bundleVerify(), a.bundleWatch()),
+		a.group("bundle", "TPM CA bundles", a.bundleBuild(), a.catalogGroup(), a.bundleCheck(), a.bundleDiff(), a.bundleFetch(), a.bundleShow(), a.bundleExport(), a.bundleSign(), a.bundleVerify(), a.bundleVerifyEK(), a.bundleWatch()),
 		a.group("image", "OCI images", a.imageBuild(), a.imageSign(), a.imageVerify()),
 		a.versionCommand(),
 	)

@@ -30,12 +30,13 @@ func exitStatus(err error) int {
 	var wrongPIN *key.PINError
 	var lockout *key.LockoutError
 	var watched *watchError
+	var ek *bundle.EKError
 	switch {
 	case err == nil:
 		return 0
 	case errors.As(err, &watched):
 		return watched.status
-	case errors.Is(err, verify.ErrRefused), errors.Is(err, tpm.ErrRefused), errors.Is(err, agent.ErrAuditBroken), errors.Is(err, errDiffer), errors.Is(err, errFaulty):
+	case errors.Is(err, verify.ErrRefused), errors.Is(err, tpm.ErrRefused), errors.Is(err, agent.ErrAuditBroken), errors.Is(err, errDiffer), errors.Is(err, errFaulty), errors.As(err, &ek):
 		return exitRefused
 	case errors.Is(err, errStale):
 		return exitStale

@@ -74,12 +74,11 @@ func (a *app) endorsementKeys(ctx context.Context, f tpmEKFlags) error {
 		return err
 	}
 	if len(keys) == 0 {
-		err := hint.Wrap(errors.New("this TPM has no EK certificate"), "TPMs of virtual machines often have none; nobody vouches for such a TPM")
 		if f.pin || f.export != "" {
-			return err
+			return errNoEK
 		}
 		if !a.json {
-			a.say("%v: nobody vouches for it", err)
+			a.say("%v: nobody vouches for it", errNoEK)
 		}
 	}
 	switch {
@@ -90,6 +89,8 @@ func (a *app) endorsementKeys(ctx context.Context, f tpmEKFlags) error {
 	}
 	return a.printEKs(keys, anchors)
 }
+
+var errNoEK = hint.Wrap(errors.New("this TPM has no EK certificate"), "TPMs of virtual machines often have none; nobody vouches for such a TPM")
 
 func endorsementKeysOf(ctx context.Context, client *agent.Client) ([]tpm.EK, error) {
 	answer, err := client.EndorsementKeys(ctx)
@@ -133,13 +134,18 @@ func verifyEK(k tpm.EK, anchors *bundle.Anchors) (*bundle.EKChain, error) {
 	if err != nil {
 		return nil, err
 	}
-	var intermediates []*x509.Certificate
+	return anchors.VerifyEK(leaf, helpersOf(k), time.Now())
+}
+
+// helpersOf are the certificates of issuers that the TPM holds.
+func helpersOf(k tpm.EK) []*x509.Certificate {
+	var helpers []*x509.Certificate
 	for _, der := range k.Intermediates {
 		if c, err := x509.ParseCertificate(der); err == nil { // others are nobody's issuer
-			intermediates = append(intermediates, c)
+			helpers = append(helpers, c)
 		}
 	}
-	return anchors.VerifyEK(leaf, intermediates, time.Now())
+	return helpers
 }
 
 func rootOf(chain *bundle.EKChain) string {
@@ -240,10 +246,8 @@ func (j ekJSON) rows() [][2]string {
 		{"valid", valid},
 		{"SHA-256", j.SHA256},
 	}
-	for _, der := range j.Intermediates {
-		if c, err := x509.ParseCertificate(der); err == nil {
-			rows = append(rows, [2]string{"issuer in TPM", fmt.Sprintf("%.200q", c.Subject.String())})
-		}
+	for _, c := range helpersOf(j.EK) {
+		rows = append(rows, [2]string{"issuer in TPM", fmt.Sprintf("%.200q", c.Subject.String())})
 	}
 	if j.Root != "" {
 		rows = append(rows, [2]string{"root", fmt.Sprintf("%.200q", j.Root)})
