@@ -73,12 +73,7 @@ func TestBundleBuildProcess(t *testing.T) {
 	}
 	sites := startSites(t)
 	dir := t.TempDir()
-	program := filepath.Join(dir, "sealsmith")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-tags", "grpcnotrace", "-o", program, "./cmd/sealsmith")
-	build.Dir, build.Env = testenv.Root(), append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
+	program := buildProgram(t, dir)
 	args := []string{"bundle", "build", "--date", "2026-04-11"}
 	for _, kind := range bundle.Kinds() {
 		path := filepath.Join(dir, string(kind)+".yaml")
@@ -104,6 +99,18 @@ func TestBundleBuildProcess(t *testing.T) {
 	if wanted(memory) {
 		printFigure(memory, median(peaks), "kB", fmt.Sprintf("%v kB", processMemory), processMemory/median(peaks))
 	}
+}
+
+// buildProgram builds ours as `make build` does.
+func buildProgram(t *testing.T, dir string) string {
+	t.Helper()
+	program := filepath.Join(dir, "sealsmith")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-tags", "grpcnotrace", "-o", program, "./cmd/sealsmith")
+	build.Dir, build.Env = testenv.Root(), append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	return program
 }
 
 // peakMemory runs a program and returns the most memory that it held, in kB. The
