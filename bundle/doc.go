@@ -6,7 +6,8 @@
 // have. A [Fetcher] gets the certificates from a [Store] or from the vendors,
 // [Vet] judges them, [Build] makes a [Bundle] of them, and [Release] does all of
 // it. [Parse] reads a bundle back. The formats are in docs/spec. [Anchors] are what
-// bundles are for: they verify EK certificates. [Diff] says what changed between
+// bundles are for: they verify EK certificates. [Find], [OfVendors] and [Pools] give
+// programs some of the certificates of bundles. [Diff] says what changed between
 // bundles and [Graph] who issued whom; ExportPEM and its like write other formats.
 //
 // # Trust
@@ -25,6 +26,8 @@
 // found out by package verify.
 //
 // An EK certificate, and the certificates that come with it, are hostile too. They
-// can cost a bounded number of signature checks. Who can add a root to the files
-// that [ParseAnchors] is given can vouch for any key.
+// can cost a bounded number of signature checks. So are revocation lists: who can
+// leave one out keeps a revocation from being seen, which the report says, and nobody
+// but the CA can add an entry. Who can add a root to the files that [ParseAnchors] is
+// given can vouch for any key.
 package bundle
