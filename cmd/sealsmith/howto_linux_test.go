@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -29,7 +30,9 @@ func howto(t *testing.T, page, prepare string, places ...string) {
 		"ssh-copy-id -f -i ~/.local/share/sealsmith/keys/laptop.pub me@server.example", "cat ~/.local/share/sealsmith/keys/laptop.pub >> "+server.AuthorizedKeys,
 	)
 	commands := consoleCommands(t, filepath.Join(testenv.Root(), "docs", "howto", page), 10)
-	t.Cleanup(w.endAgent)
+	if slices.ContainsFunc(commands, func(c string) bool { return strings.HasPrefix(c, "sealsmith init") }) {
+		t.Cleanup(w.endAgent)
+	}
 	script := "set -veuo pipefail\n" + prepare + "\n" + strings.NewReplacer(places...).Replace(strings.Join(commands, "\n"))
 	if out, err := w.try("", "bash", "-c", script); err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -57,4 +60,21 @@ touch file
 git add file
 ssh-keygen -q -t ed25519 -N '' -f friend`,
 		"git commit -S -m 'signed by another key'", "git commit -q --allow-empty -S -m 'signed by another key'")
+}
+
+// TestHowtoBundle: docs/howto/bundle.md works as written, with a throw-away CA in the
+// vendors' place.
+func TestHowtoBundle(t *testing.T) {
+	testenv.Need(t, testenv.OpenSSL)
+	testenv.Need(t, testenv.SHA256Sum)
+	const catalogs = " --catalog ca/roots.yaml --catalog ca/intermediates.yaml --store ca/certs"
+	howto(t, "bundle.md", `bash `+filepath.Join(testenv.Root(), "scripts", "demo-catalog")+` ca
+sealsmith bundle build`+catalogs+` --offline --date 2026-04-11 --output old
+sealsmith key create bob --usage artifact
+openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ek.key -subj / -out ek.csr
+printf 'keyUsage=critical,keyAgreement\nextendedKeyUsage=2.23.133.8.1\n' > ek.ext
+openssl x509 -req -in ek.csr -CA ca/intermediates.pem -CAkey ca/intermediates.key -set_serial 5 -days 5 -extfile ek.ext -out ek.pem`,
+		"sealsmith bundle build", "sealsmith bundle build --offline"+catalogs,
+		"sealsmith bundle fetch", "sealsmith bundle fetch"+catalogs,
+		"--within 90d", "--within 10d")
 }
