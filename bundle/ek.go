@@ -155,7 +155,7 @@ func checkValid(c *x509.Certificate, at time.Time) *EKError {
 func nameOf(c *x509.Certificate) string {
 	name, err := dnString(c.RawSubject)
 	if err != nil || name == "" { // an EK certificate may name the TPM in its other name only
-		return fmt.Sprintf("the certificate with serial number %.40x", c.SerialNumber)
+		return fmt.Sprintf("the certificate with serial number %.40s", c.SerialNumber.Text(16))
 	}
 	return "the certificate of " + quote(name)
 }

@@ -44,6 +44,9 @@ type EKReport struct {
 	Chain      *EKChain
 	Findings   []EKFinding
 	Revocation []Revocation // of the chain's certificates but the root
+	// IssuerURLs and CRLURLs are where the certificate says that its issuer's is,
+	// and its issuer's list; those that are safe to print.
+	IssuerURLs, CRLURLs []string
 }
 
 // ReportEK is [Anchors.VerifyEK] with all that it has to say of a certificate. A
@@ -51,6 +54,9 @@ type EKReport struct {
 // it was revoked: keys are revoked when somebody finds out.
 func (a *Anchors) ReportEK(leaf *x509.Certificate, o EKOptions) *EKReport {
 	r := &EKReport{Certificate: leaf}
+	if leaf != nil {
+		r.IssuerURLs, r.CRLURLs = printableURLs(leaf.IssuingCertificateURL), printableURLs(leaf.CRLDistributionPoints)
+	}
 	var path []*node
 	r.Chain, path, r.Refused = a.verifyEK(leaf, o.Helpers, o.At)
 	if r.Chain != nil {

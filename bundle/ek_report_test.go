@@ -5,7 +5,10 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"os"
+	"regexp"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -77,6 +80,55 @@ func TestFindingsAboutEKs(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestSpecOfReasons: docs/spec/ek.md has every code, and no other.
+func TestSpecOfReasons(t *testing.T) {
+	doc, err := os.ReadFile("../docs/spec/ek.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	section := func(name string) []string {
+		_, text, _ := strings.Cut(string(doc), "\n## "+name+"\n")
+		text, _, _ = strings.Cut(text, "\n## ")
+		var codes []string
+		for _, row := range regexp.MustCompile("(?m)^\\| (`.*?`) \\|").FindAllStringSubmatch(text, -1) {
+			for code := range strings.SplitSeq(row[1], ", ") {
+				codes = append(codes, strings.Trim(code, "`"))
+			}
+		}
+		slices.Sort(codes)
+		return codes
+	}
+	var reasons []string
+	for _, r := range []EKReason{
+		IssuerMissing, NameMismatch, BadSignature, WeakSignature, WeakKey, UnparsableKey, Expired, NotYetValid,
+		NotACA, ConstraintBroken, UnknownCriticalExtension, NotAnEK, Malformed, TooComplex, Revoked,
+	} {
+		reasons = append(reasons, string(r))
+	}
+	slices.Sort(reasons)
+	findings := []string{findNoUsage, findNoAttributes, findKeyUsage, findUnknownVendor, findVendorMismatch, findNormalised}
+	slices.Sort(findings)
+	statuses := []string{string(NotChecked), string(NotRevoked), string(IsRevoked)}
+	for name, want := range map[string][]string{"Reasons": reasons, "Findings": findings, "Revocation": statuses} {
+		if diff := cmp.Diff(want, section(name)); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}
+
+// TestReportOfURLs leaves out what a terminal would obey.
+func TestReportOfURLs(t *testing.T) {
+	root := newRoot(t, "Root")
+	leaf := root.newEK(t, func(c *x509.Certificate) {
+		c.IssuingCertificateURL = []string{"http://ca.example/1.crt", "http://ca.example/\x1b[2J"}
+		c.CRLDistributionPoints = []string{"http://ca.example/1.crl"}
+	})
+	r := anchorsOf(t, root.cert).ReportEK(leaf, EKOptions{At: ekTime})
+	if !slices.Equal(r.IssuerURLs, []string{"http://ca.example/1.crt"}) || !slices.Equal(r.CRLURLs, []string{"http://ca.example/1.crl"}) {
+		t.Errorf("%q, %q", r.IssuerURLs, r.CRLURLs)
 	}
 }
 

@@ -112,6 +112,7 @@ func TestLeafRefused(t *testing.T) {
 		text    string
 	}{
 		{"CA", func(c *x509.Certificate) { c.IsCA = true }, NotAnEK, "that of a CA"},
+		{"CA without a name", func(c *x509.Certificate) { c.IsCA, c.SerialNumber = true, big.NewInt(0x77) }, NotAnEK, "serial number 77 is that of a CA"},
 		{"signing key", func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageDigitalSignature }, NotAnEK, "decrypts"},
 		{"no usage", func(c *x509.Certificate) { c.KeyUsage = 0 }, NotAnEK, "decrypts"},
 		{"server", func(c *x509.Certificate) {

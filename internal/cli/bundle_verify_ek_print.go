@@ -56,7 +56,7 @@ type ekFindingJSON struct {
 func newVerifiedEKJSON(source string, number int, r *bundle.EKReport) verifiedEKJSON {
 	j := verifiedEKJSON{
 		File: source, Number: number, Accepted: r.Refused == nil, Reason: bundle.Accepted,
-		Chain: []bundle.Summary{}, Revocation: []revocationJSON{}, Findings: []ekFindingJSON{},
+		IssuerURLs: r.IssuerURLs, CRLURLs: r.CRLURLs, Chain: []bundle.Summary{}, Revocation: []revocationJSON{}, Findings: []ekFindingJSON{},
 	}
 	if r.Refused != nil {
 		j.Reason, j.Text = r.Refused.Reason, r.Refused.Text
@@ -65,7 +65,6 @@ func newVerifiedEKJSON(source string, number int, r *bundle.EKReport) verifiedEK
 		if s, err := bundle.Summarise(r.Certificate); err == nil {
 			j.Certificate = &s
 		}
-		j.IssuerURLs, j.CRLURLs = r.Certificate.IssuingCertificateURL, r.Certificate.CRLDistributionPoints
 	}
 	if r.Chain != nil {
 		if r.Chain.Manufacturer != "" {
@@ -150,6 +149,9 @@ func (a *app) printEKReport(j verifiedEKJSON, anchors *bundle.Anchors) {
 	}
 	if !j.Accepted {
 		row("because", j.Text)
+	}
+	row("CA bundle", anchors.Digest())
+	if !j.Accepted {
 		for _, u := range j.IssuerURLs {
 			row("issuer at", u)
 		}
@@ -167,7 +169,6 @@ func (a *app) printEKReport(j verifiedEKJSON, anchors *bundle.Anchors) {
 		row("valid", c.NotBefore.Format(time.DateOnly)+" to "+c.NotAfter.Format(time.DateOnly))
 		row("SHA-256", c.SHA256)
 	}
-	row("CA bundle", anchors.Digest())
 	for i, c := range j.Chain {
 		name := "issued by"
 		if i == len(j.Chain)-1 {
