@@ -149,6 +149,8 @@ func (r *reader) attach(data []byte, root *yaml.Node) error {
 		}
 	}
 	all := holders(root, -1, nil)
+	owned := map[*yaml.Node]*commentLines{}
+	lastGap := gap(lines, all)
 	for _, c := range found {
 		// The first holder in a later line, and so the outermost that begins there.
 		next, _ := slices.BinarySearchFunc(all, c.line+1, func(h holder, line int) int { return h.line - line })
@@ -158,7 +160,7 @@ func (r *reader) attach(data []byte, root *yaml.Node) error {
 			owner, place = beside(all[:next], c.line)
 		case last || c.column > indentation(lines[all[next].line-1]):
 			owner = ending(all[:next], c.column)
-		case next > 0 || !gap(lines[c.line:all[0].line-1]):
+		case next > 0 || c.line > lastGap:
 			owner = nil
 		default:
 			place = above
@@ -168,25 +170,28 @@ func (r *reader) attach(data []byte, root *yaml.Node) error {
 		} else if owner == nil {
 			owner = root
 		}
-		comments := r.comments[owner]
-		place(&comments, c.text)
-		r.comments[owner] = comments
+		if owned[owner] == nil {
+			owned[owner] = &commentLines{}
+		}
+		place(owned[owner], c.text)
+	}
+	for n, c := range owned {
+		r.comments[n] = Comments{strings.Join(c.above, "\n"), c.beside, strings.Join(c.below, "\n")}
 	}
 	return nil
 }
 
-func above(c *Comments, text string) { c.Above = joinLines(c.Above, text) }
-func below(c *Comments, text string) { c.Below = joinLines(c.Below, text) }
-
-func joinLines(a, b string) string {
-	if a == "" || b == "" {
-		return a + b
-	}
-	return a + "\n" + b
+// commentLines are [Comments], line by line.
+type commentLines struct {
+	above, below []string
+	beside       string
 }
 
+func above(c *commentLines, text string) { c.above = append(c.above, text) }
+func below(c *commentLines, text string) { c.below = append(c.below, text) }
+
 // beside finds what a comment at the end of a line belongs to.
-func beside(before []holder, line int) (*yaml.Node, func(*Comments, string)) {
+func beside(before []holder, line int) (*yaml.Node, func(*commentLines, string)) {
 	if len(before) == 0 {
 		return nil, above // behind the beginning of the document
 	}
@@ -200,12 +205,12 @@ func beside(before []holder, line int) (*yaml.Node, func(*Comments, string)) {
 		}
 		first = len(before) - 1
 	}
-	return before[first].value, func(c *Comments, text string) {
-		if c.Beside != "" {
+	return before[first].value, func(c *commentLines, text string) {
+		if c.beside != "" {
 			above(c, text)
 			return
 		}
-		c.Beside = text
+		c.beside = text
 	}
 }
 
@@ -226,10 +231,17 @@ func ending(before []holder, column int) *yaml.Node {
 // indentation counts the spaces that a line begins with.
 func indentation(line []byte) int { return len(line) - len(bytes.TrimLeft(line, " ")) }
 
-// gap says whether one of the lines is empty or begins the document.
-func gap(lines [][]byte) bool {
-	return slices.ContainsFunc(lines, func(line []byte) bool {
-		line = bytes.TrimSpace(line)
-		return len(line) == 0 || bytes.HasPrefix(line, []byte("---"))
-	})
+// gap is the index of the last line before the first holder that is empty or begins
+// the document; -1: there is none.
+func gap(lines [][]byte, all []holder) int {
+	last := -1
+	if len(all) == 0 {
+		return last
+	}
+	for i, line := range lines[:all[0].line-1] {
+		if line = bytes.TrimSpace(line); len(line) == 0 || bytes.HasPrefix(line, []byte("---")) {
+			last = i
+		}
+	}
+	return last
 }

@@ -1,6 +1,7 @@
 package strictyaml
 
 import (
+	"runtime"
 	"strings"
 	"testing"
 
@@ -96,5 +97,38 @@ func TestCommentLines(t *testing.T) {
 	want := []string{"# a", "# d", "# e", "# f", "# g", "# h", "#"}
 	if diff := cmp.Diff(want, CommentLines([]byte(text))); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestManyComments: they cost memory in proportion to their number.
+func TestManyComments(t *testing.T) {
+	type document = Located[struct {
+		List Located[[]Located[string]] `yaml:"list"`
+	}]
+	const count = 20_000
+	for name, parts := range map[string][3]string{
+		"before the document": {strings.Repeat("# x\n", count) + "---\n", "", ""},
+		"of the document":     {"---\n" + strings.Repeat("# x\n", count) + "\n", "", ""},
+		"above":               {"---\n", strings.Repeat("    # x\n", count), ""},
+		"below":               {"---\n", "", strings.Repeat("      # x\n", count)},
+		"at the end":          {"---\n", "", strings.Repeat("# x\n", count)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			text := parts[0] + "list:\n" + parts[1] + "    - \"a\"\n" + parts[2]
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			var d document
+			if err := DecodeCommented([]byte(text), &d); err != nil {
+				t.Fatal(err)
+			}
+			out := Encode(&d)
+			runtime.ReadMemStats(&after)
+			if lines := CommentLines(out); len(lines) != count {
+				t.Errorf("%d comments of %d", len(lines), count)
+			}
+			if allocated := (after.TotalAlloc - before.TotalAlloc) >> 20; allocated > 100 {
+				t.Errorf("%d MB allocated", allocated)
+			}
+		})
 	}
 }
