@@ -55,8 +55,10 @@ func checkIssuer(n *node, below int) *EKError {
 	if !n.root && !mayBeEK(c) {
 		return refuse(NotAnEK, "%s is of a CA that issues no EK certificates", nameOf(c))
 	}
-	if _, text := vetCA(c, time.Time{}); text != "" {
-		return refuse(NotACA, "%s %s", nameOf(c), text)
+	for _, vet := range []func(*x509.Certificate, time.Time) (Severity, string){vetCA, vetUsage} {
+		if _, text := vet(c, time.Time{}); text != "" {
+			return refuse(NotACA, "%s %s", nameOf(c), text)
+		}
 	}
 	if c.MaxPathLen >= 0 && below > c.MaxPathLen { // -1: no limit (RFC 5280, 4.2.1.9)
 		return refuse(ConstraintBroken, "%s allows %d CAs below it, too few for this chain", nameOf(c), c.MaxPathLen)

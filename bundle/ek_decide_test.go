@@ -42,6 +42,8 @@ func TestDecideBelievesNoSearch(t *testing.T) {
 		return n
 	}
 	l, c, r, other := made(leaf, false), made(ca.cert, false), made(root.cert, true), made(stranger.cert, true)
+	mute := made(certify(t, root, ca.key, caTemplate("CA"), []change{func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageCRLSign }}), false)
+	below := made(certify(t, root, ca.key, caTemplate("CA"), []change{func(c *x509.Certificate) { c.IsCA = false }}), false)
 	for _, one := range []struct {
 		name    string
 		path    []*node
@@ -58,6 +60,9 @@ func TestDecideBelievesNoSearch(t *testing.T) {
 		{"names that do not fit", []*node{l, r}, []link{{l, r}}, BadSignature},
 		{"no root", []*node{l, c}, []link{{l, c}, {c, r}}, IssuerMissing},
 		{"alone", []*node{l}, nil, IssuerMissing},
+		{"issuer that is no CA", []*node{l, made(leaf, false), r}, nil, BadSignature},
+		{"issuer that may not sign", []*node{l, mute, r}, []link{{l, mute}, {mute, r}}, NotACA},
+		{"EK certificate as CA", []*node{l, below, r}, []link{{l, below}, {below, r}}, NotACA},
 	} {
 		t.Run(one.name, func(t *testing.T) {
 			s := &search{at: ekTime, proofs: map[link]bool{}}
