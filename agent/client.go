@@ -39,8 +39,7 @@ func dial(ctx context.Context, socket string, limit time.Duration) (*Client, err
 	c := newClient(func(ctx context.Context) (net.Conn, error) {
 		ctx, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
-		var d net.Dialer
-		conn, err := d.DialContext(ctx, "unix", socket)
+		conn, err := dialUnix(ctx, socket)
 		if err != nil {
 			return nil, err
 		}

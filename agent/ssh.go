@@ -75,7 +75,6 @@ func (s *Server) serveSSHConn(c *conn) {
 	defer gone()
 	client := sshConn{Server: s, conn: c, frames: newFrameReader(c, s.frames), gone: gone, relays: s.upstreams.relays()}
 	defer client.frames.clear()
-	defer client.closeRelays()
 	defer client.unbind()
 	c.end()
 	for !s.stops() {
@@ -107,6 +106,7 @@ func (c *sshConn) serve(ctx context.Context) error {
 	c.conn.begin()
 	defer c.conn.end()
 	defer f.release()
+	defer c.closeRelays()
 	defer c.watch()()
 	answer, err := c.handle(ctx, f)
 	if err != nil {

@@ -98,7 +98,7 @@ func (u *upstream) report(err error) {
 
 // relay is the connection to an upstream that belongs to one of a client's: it is bound
 // to the same sessions, so that the upstream's own rules hold for that client. It is
-// made when it is needed, and again when it was lost.
+// made when a request needs it, and ends with that, as clients may be idle for days.
 type relay struct {
 	*upstream
 	conn      net.Conn // nil: not connected
@@ -127,7 +127,7 @@ func (l *relay) ask(ctx context.Context, c *sshConn, message []byte) (frame, err
 // exchange is ask with the connection that there is, or a new one.
 func (l *relay) exchange(ctx context.Context, c *sshConn, message []byte) (answer frame, err error) {
 	if l.conn == nil {
-		if err := l.dial(ctx); err != nil {
+		if err := l.dial(ctx, c.conn.peer); err != nil {
 			return frame{}, err
 		}
 	}
@@ -152,21 +152,30 @@ func (l *relay) roundTrip(ctx context.Context, message []byte) (frame, error) {
 	return l.in.next(ctx)
 }
 
-// dial connects, if there is room. The other side is to be our user's, as ours is to
+// errLoop means that an upstream asks for what it is to be asked for.
+var errLoop = errors.New("it is the client")
+
+// dial connects, if there is room soon. The other side is to be our user's, as ours is to
 // its clients.
-func (l *relay) dial(ctx context.Context) error {
-	if !l.shared.room.TryAcquire(1) {
+func (l *relay) dial(ctx context.Context, client Peer) error {
+	soon, cancel := context.WithTimeout(ctx, limits.UpstreamRoom)
+	defer cancel()
+	if err := l.shared.room.Acquire(soon, 1); err != nil {
 		return errors.New("too many connections to other agents")
 	}
-	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", l.Path)
+	conn, err := dialUnix(ctx, l.Path)
 	if err != nil {
 		l.shared.room.Release(1)
 		return err
 	}
 	l.conn, l.in, l.bound, l.attempted = conn, newFrameReader(conn, l.shared.answers), 0, false
 	peer, err := peercred.Of(conn)
-	if err == nil && !admitted(peer.UID, os.Getuid()) {
+	switch {
+	case err != nil:
+	case !admitted(peer.UID, os.Getuid()):
 		err = fmt.Errorf("it belongs to uid %d", peer.UID)
+	case peer.PID == client.PID && peer.PID != os.Getpid():
+		err = errLoop
 	}
 	if err != nil {
 		l.close()
@@ -182,7 +191,7 @@ func (l *relay) close() {
 	}
 }
 
-// closeRelays ends the connections to upstreams with the client's own.
+// closeRelays ends the connections to upstreams with the request that needed them.
 func (c *sshConn) closeRelays() {
 	for _, l := range c.relays {
 		l.close()

@@ -3,6 +3,7 @@ package agent
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -79,8 +80,8 @@ func (l *relay) list(ctx context.Context, c *sshConn) []identity {
 			l.close()
 		}
 	}
-	if context.Cause(ctx) != context.Canceled {
-		l.report(err) // else it is the client that went away
+	if context.Cause(ctx) != context.Canceled && !errors.Is(err, errLoop) {
+		l.report(err) // else it is the client that went away, or has its own keys
 	}
 	return slices.DeleteFunc(all, func(i identity) bool {
 		return len(l.Keys) > 0 && !slices.Contains(l.Keys, fingerprintOf(i.Blob))

@@ -2,12 +2,14 @@ package daemon
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -145,5 +147,54 @@ func TestOtherAgents(t *testing.T) {
 	}
 	if err != nil {
 		t.Error(err)
+	}
+}
+
+// TestUpstreamsInCircle: two agents that name each other list the keys of both, and do not
+// ask each other on and on.
+func TestUpstreamsInCircle(t *testing.T) {
+	t.Parallel()
+	one, other := newHome(t), newHome(t)
+	one.config(t, fmt.Sprintf("agents: [%s]\n", other.socket("ssh.sock")))
+	other.config(t, fmt.Sprintf("agents: [%s]\n", one.socket("ssh.sock")))
+	logs := map[*home]*bytes.Buffer{one: {}, other: {}}
+	var cmds []*exec.Cmd
+	for h, log := range logs {
+		cmd := h.command(t, "-D")
+		cmd.Stderr = log
+		out, err := cmd.StdoutPipe()
+		if err == nil {
+			err = cmd.Start()
+		}
+		if err == nil {
+			_, err = out.Read(make([]byte, 1))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmds = append(cmds, cmd)
+	}
+	for h := range logs {
+		_, private, err := ed25519.GenerateKey(rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := h.dialAgent(t).Add(agent.AddedKey{PrivateKey: &private}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for h := range logs {
+		if keys, err := h.dialAgent(t).List(); err != nil || len(keys) != 2 {
+			t.Errorf("listed %v, %v", keys, err)
+		}
+	}
+	for _, cmd := range cmds {
+		cmd.Process.Signal(syscall.SIGTERM)
+		cmd.Wait()
+	}
+	for _, log := range logs {
+		if strings.Contains(log.String(), "does not answer") {
+			t.Errorf("log:\n%s", log)
+		}
 	}
 }

@@ -7,8 +7,8 @@ const (
 	// Upstreams is how many there may be: each is asked for every list.
 	Upstreams = 8
 	// UpstreamConnections is how many connections to them there may be in all, one
-	// for each of a client's: more than the clients that agents are tried with, and
-	// where it ends if two agents name each other.
+	// for each request under way: more than the clients that agents are tried with, and
+	// where it ends if agents name each other in a ring.
 	UpstreamConnections = 256
 	// UpstreamFrames is the memory for their larger answers.
 	UpstreamFrames = 4 << 20
@@ -30,6 +30,9 @@ const (
 	// RSA key of 16,384 bits, and its signature.
 	SSHBind = 16 << 10
 
+	// UpstreamRoom is how long a request waits for one of them: for lists, which take
+	// milliseconds, not for people who are asked about signatures.
+	UpstreamRoom = 100 * time.Millisecond
 	// UpstreamTime is how long the others may take for their lists, all together:
 	// local agents take a millisecond.
 	UpstreamTime = 2 * time.Second
