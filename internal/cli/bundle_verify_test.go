@@ -26,19 +26,7 @@ var update = flag.Bool("update", false, "make and sign the release in testdata a
 // releases, it is refused as a whole and says of no check that it passed; or it is
 // still the same release, by the same signature.
 func TestNoMutation(t *testing.T) {
-	ca := newTestCA(t)
-	k, stranger := sigtest.NewKey(t, key.P256), sigtest.NewKey(t, key.P256)
-	good := ca.release(t, k, bundleNamespace, "2026-04-11")
-	others := []files{
-		ca.release(t, k, bundleNamespace, "2026-04-10"), ca.release(t, k, "other@example.org", "2026-04-11"),
-		ca.release(t, stranger, bundleNamespace, "2026-04-11"), ca.release(t, stranger, bundleNamespace, "2026-04-12"),
-	}
-	// A Sigstore bundle names no namespace: both are as good.
-	others[1][bundle.SumsName+sigstoreEnding] = good[bundle.SumsName+sigstoreEnding]
-	v := newVerifying(t, sigtest.PEM(t, k.Info().Public))
-	if status, _, errs := v.verify(t, good); status != 0 {
-		t.Fatal(errs)
-	}
+	good, others, v := releases(t)
 	rapid.Check(t, func(rt *rapid.T) {
 		changed := maps.Clone(good)
 		for range rapid.IntRange(1, 3).Draw(rt, "changes") {
@@ -51,6 +39,47 @@ func TestNoMutation(t *testing.T) {
 			rt.Fatalf("refused, and printed %s", out)
 		}
 	})
+}
+
+// TestNoMixture: no files of two releases make one, in any combination.
+func TestNoMixture(t *testing.T) {
+	good, others, v := releases(t)
+	// The most that can be said of the same certificates, and is not computed anew.
+	edited := maps.Clone(good)
+	edited[bundle.IndexName] = bytes.ReplaceAll(good[bundle.IndexName], []byte(`"current"`), []byte(`"historic"`))
+	names := slices.Sorted(maps.Keys(good))
+	for i, other := range append(others, edited) {
+		for taken := range 1 << len(names) {
+			mixed := maps.Clone(good)
+			for bit, name := range names {
+				if taken&(1<<bit) != 0 {
+					mixed[name] = other[name]
+				}
+			}
+			if status := judge(t, v, t, good, mixed); taken == 0 && status != 0 {
+				t.Fatalf("release %d: the good one is refused", i)
+			}
+		}
+	}
+}
+
+// releases are a good one, which was verified once, and some that resemble it.
+func releases(t *testing.T) (good files, others []files, v *verifying) {
+	t.Helper()
+	ca := newTestCA(t)
+	k, stranger := sigtest.NewKey(t, key.P256), sigtest.NewKey(t, key.P256)
+	good = ca.release(t, k, bundleNamespace, "2026-04-11")
+	others = []files{
+		ca.release(t, k, bundleNamespace, "2026-04-10"), ca.release(t, k, "other@example.org", "2026-04-11"),
+		ca.release(t, stranger, bundleNamespace, "2026-04-11"), ca.release(t, stranger, bundleNamespace, "2026-04-12"),
+	}
+	// A Sigstore bundle names no namespace: both are as good.
+	others[1][bundle.SumsName+sigstoreEnding] = good[bundle.SumsName+sigstoreEnding]
+	v = newVerifying(t, sigtest.PEM(t, k.Info().Public))
+	if status, _, errs := v.verify(t, good); status != 0 {
+		t.Fatal(errs)
+	}
+	return good, others, v
 }
 
 // mutate changes one thing in a folder.
