@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/internal/logx"
 	"github.com/sealsmith/sealsmith/key"
 )
@@ -116,10 +117,18 @@ func (s *Server) attestKey(w http.ResponseWriter, r *http.Request) (int, any, er
 // err, or that it could not be recorded.
 func (s *Server) written(r record, err error) error {
 	r.end(err)
-	s.config.Log.Info(r.Action, logx.Ref, r.Ref, logx.Peer, r.PID, logx.Err, err)
 	if lost := s.config.Audit.write(r); err == nil {
 		err = lost
 	}
+	log := s.config.Log.With(logx.Ref, r.Ref, logx.Peer, r.PID)
+	if err == nil {
+		log.Info(r.Action)
+		return nil
+	}
+	if hints := hint.Of(err); len(hints) > 0 {
+		log = log.With(logx.Hint, hints)
+	}
+	log.Info(r.Action+" failed", logx.Err, err)
 	return err
 }
 

@@ -66,7 +66,7 @@ func New(o Options) (*Daemon, error) {
 		return nil, err
 	}
 	secret.OnUnlocked(func(err error) {
-		o.Log.Warn("PINs may be written to swap space: memory cannot be locked", logx.Err, err)
+		o.Log.Warn("PINs and software keys may be written to swap space: memory cannot be locked", logx.Err, err)
 	})
 	c, err := config.Load(o.Config)
 	if err != nil {
