@@ -16,6 +16,7 @@ import (
 
 	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/internal/logx"
+	"github.com/sealsmith/sealsmith/key"
 )
 
 // chip is the state of a device: the connection and everything that lives in the
@@ -90,6 +91,19 @@ func (c *chip) open() error {
 		}
 		c.owner = owner
 	}
+	for begun := time.Now(); ; {
+		err := c.connect()
+		// As we own the device, who has the folder of its swtpm is mostly one whose agent
+		// was killed just now.
+		if c.target.kind != swtpmChild || !errors.Is(err, key.ErrBusy) || time.Since(begun) >= limits.TPMDying || c.ended() != nil {
+			return err
+		}
+		time.Sleep(limits.LockPause)
+	}
+}
+
+// connect opens the device that we own.
+func (c *chip) connect() error {
 	l, err := c.target.open(c.start)
 	if err != nil {
 		return err
@@ -128,12 +142,12 @@ func (c *chip) prepareInTime() error {
 func (c *chip) prepare() error {
 	switch {
 	case c.target.kind == swtpmChild:
-		c.notice(fmt.Sprintf(swtpmNotice, c.target.path))
 		// A parent that was killed costs a count; three, and no PIN would work.
 		answer, err := c.Send(lockReset)
 		if err != nil {
 			return err
 		}
+		c.notice(fmt.Sprintf(swtpmNotice, c.target.path))
 		if code := answerCode(answer); code != tpm2.TPMRCSuccess {
 			c.log.Warn("the lockout of the software TPM was not reset", logx.Err, code)
 		}

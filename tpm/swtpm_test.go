@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/sealsmith/sealsmith/internal/hint"
+	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/internal/testenv"
 	"github.com/sealsmith/sealsmith/key"
 )
@@ -37,6 +38,44 @@ func TestStartSWTPM(t *testing.T) {
 	}
 	if err := d.Close(); err != nil || started != 1 || ended != 1 {
 		t.Errorf("started %d times, ended %d times, %v", started, ended, err)
+	}
+}
+
+// TestSWTPMDying: an swtpm that leaves is waited for, one that stays is told of.
+func TestSWTPMDying(t *testing.T) {
+	testenv.Need(t, testenv.SWTPM)
+	dir := t.TempDir()
+	name := "swtpm:" + filepath.Join(dir, "tpm")
+	s, err := NewSWTPM(name, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, ended, err := s.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// It has its folder when it answers.
+	if _, err := (&link{conn: old.(conn)}).exchange(t.Context(), lockReset, limits.TPMOpen); err != nil {
+		t.Fatal(err)
+	}
+	opened := 0
+	d, err := NewDevice(Options{
+		Device: name, LockDir: filepath.Join(dir, "run"), DataDir: filepath.Join(dir, "data"),
+		StartSWTPM: func() (net.Conn, func() error, error) {
+			if opened++; opened == 2 {
+				old.Close()
+			}
+			return s.Start()
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Status(t.Context()); err != nil || opened < 2 {
+		t.Errorf("tried %d times, %v", opened, err)
+	}
+	if err := errors.Join(d.Close(), ended()); err != nil {
+		t.Error(err)
 	}
 }
 

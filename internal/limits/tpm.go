@@ -35,6 +35,9 @@ const (
 	// TPMExit is how long swtpm may take to leave after its connection closed
 	// (1 ms) before it is killed.
 	TPMExit = 2 * time.Second
+	// TPMDying is how long an swtpm whose agent was killed may take to leave its
+	// folder: milliseconds, but on a busy machine.
+	TPMDying = time.Second
 	// TPMLockout is the longest wait after wrong PINs that we tell: the TPM
 	// chooses the numbers, and a Duration holds not much more.
 	TPMLockout = 1 << 31 * time.Second
