@@ -70,27 +70,48 @@ func findComments(data []byte) []comment {
 	return all
 }
 
-// quotedPattern is quoted text that ends in the line.
-var quotedPattern = regexp.MustCompile(`^(?:"(?:[^"\\]|\\.)*"|'(?:[^']|'')*')`)
+// textFinder looks at the lines of a document, at each once.
+type textFinder struct {
+	lines [][]byte
+	line  int    // from 1
+	runes []rune // of that line
+}
 
-// textOfLines finds text with special marks that goes over several lines: a # in it
+// overLines finds text with special marks that goes over several lines: a # in it
 // would look like a comment.
-func textOfLines(n *yaml.Node, lines [][]byte) *yaml.Node {
+func (f *textFinder) overLines(n *yaml.Node) *yaml.Node {
 	if n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0 {
 		return n
 	}
 	if n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0 {
-		line := []rune(string(lines[n.Line-1]))
-		if !quotedPattern.MatchString(string(line[n.Column-1:])) {
+		if f.line != n.Line {
+			f.line, f.runes = n.Line, []rune(string(f.lines[n.Line-1]))
+		}
+		if !quoted(f.runes[n.Column-1:]) {
 			return n
 		}
 	}
 	for _, child := range n.Content {
-		if found := textOfLines(child, lines); found != nil {
+		if found := f.overLines(child); found != nil {
 			return found
 		}
 	}
 	return nil
+}
+
+// quoted says whether the quoted text that a line begins with ends in it.
+func quoted(line []rune) bool {
+	for i := 1; i < len(line); i++ {
+		switch {
+		case line[0] == '"' && line[i] == '\\':
+			i++
+		case line[0] == '\'' && line[i] == '\'' && i+1 < len(line) && line[i+1] == '\'':
+			i++
+		case line[i] == line[0]:
+			return true
+		}
+	}
+	return false
 }
 
 // libraryComments counts the comments that the library found.
@@ -136,7 +157,7 @@ func holders(n *yaml.Node, parent int, all []holder) []holder {
 // attach finds an owner for each comment.
 func (r *reader) attach(data []byte, root *yaml.Node) error {
 	lines := bytes.Split(data, []byte("\n"))
-	if n := textOfLines(root, lines); n != nil {
+	if n := (&textFinder{lines: lines}).overLines(root); n != nil {
 		return Errors{{Line: n.Line, Column: n.Column, Err: errors.New("text must end in the line where it begins, so that comments can be told from it")}}
 	}
 	found := findComments(data)

@@ -132,3 +132,22 @@ func TestManyComments(t *testing.T) {
 		})
 	}
 }
+
+// TestManyTextsInALine: they cost memory in proportion to their number.
+func TestManyTextsInALine(t *testing.T) {
+	for _, one := range []string{`"a\"b#"`, `'a''b#'`} {
+		text := "list: [" + strings.Repeat(one+", ", 10_000) + "] # end\n"
+		var d Located[struct {
+			List Located[[]Located[string]] `yaml:"list"`
+		}]
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		if err := DecodeCommented([]byte(text), &d); err != nil || d.Value.List.Beside != "# end" {
+			t.Fatal(err, d.Value.List.Beside)
+		}
+		runtime.ReadMemStats(&after)
+		if allocated := (after.TotalAlloc - before.TotalAlloc) >> 20; allocated > 100 {
+			t.Errorf("%d MB allocated", allocated)
+		}
+	}
+}
