@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"crypto/x509"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 )
@@ -36,7 +37,8 @@ const (
 	// Reissued: another certificate for the same subject and key.
 	Reissued ChangeType = "re-issued"
 	// Reencoded: other bytes that say the same. Names (by RFC 5280, section 7.1),
-	// key, serial number and validity are those of the old certificate.
+	// key, serial number, validity, algorithm of the signature and extensions are
+	// those of the old certificate.
 	Reencoded ChangeType = "re-encoded"
 	// Moved: the same certificate in the bundle of another kind, perhaps also
 	// with another vendor or name.
@@ -55,6 +57,13 @@ type Change struct {
 	Type ChangeType
 	Old  *Member // nil if it was added
 	New  *Member // nil if it was removed
+	// Extensions are those that a re-issued certificate has and the old one had not,
+	// or otherwise, or the other way round: by the names of RFC 5280, section 4.2,
+	// or else as dotted object identifiers; sorted.
+	Extensions []string
+	// SameKey is another certificate of the new set with the key of the one that was
+	// added or removed, the first in the order of a release; nil if there is none.
+	SameKey *Member
 }
 
 // Diff says how to make the new set of the old: take Old of each change away and
@@ -69,6 +78,7 @@ func Diff(before, after []Member) ([]Change, error) {
 	if err != nil {
 		return nil, err
 	}
+	keys := holders(added)
 	var all []Change
 	// From what is surely the same to what may be. Within a step those pairs are
 	// found first that also kept kind, vendor and name: CAs share keys.
@@ -88,15 +98,16 @@ func Diff(before, after []Member) ([]Change, error) {
 		removed, added, pairs = match(removed, added, step.alike)
 		for _, c := range pairs {
 			if c.Type = step.found; c.Type != "" {
+				c.Extensions = otherExtensions(c.Old.X509, c.New.X509)
 				all = append(all, c)
 			}
 		}
 	}
 	for _, s := range removed {
-		all = append(all, Change{Removed, &s.Member, nil})
+		all = append(all, Change{Type: Removed, Old: &s.Member, SameKey: keys.another(s)})
 	}
 	for _, s := range added {
-		all = append(all, Change{Added, nil, &s.Member})
+		all = append(all, Change{Type: Added, New: &s.Member, SameKey: keys.another(s)})
 	}
 	types := ChangeTypes()
 	slices.SortStableFunc(all, func(a, b Change) int {
@@ -115,8 +126,9 @@ type side struct {
 	Member
 	label   string // kind, vendor and name
 	der     string
+	key     string
 	owner   string // subject and key
-	meaning string // owner, issuer, serial number and validity
+	meaning string // all but the signature, however it is encoded
 }
 
 func newSides(members []Member) ([]side, error) {
@@ -127,11 +139,13 @@ func newSides(members []Member) ([]side, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s %q: %w", m.Vendor, m.Name, err)
 		}
-		owner := joinFields(n.subject, publicKey(c))
+		key := publicKey(c)
+		owner := joinFields(n.subject, key)
 		sides[i] = side{
-			Member: m, label: joinFields(string(m.Kind), m.Vendor, m.Name), der: joinFields(string(c.Raw)), owner: owner,
+			Member: m, label: joinFields(string(m.Kind), m.Vendor, m.Name), der: joinFields(string(c.Raw)), key: key, owner: owner,
 			meaning: owner + joinFields(n.issuer, c.SerialNumber.String(),
-				c.NotBefore.UTC().Format(time.RFC3339), c.NotAfter.UTC().Format(time.RFC3339)),
+				c.NotBefore.UTC().Format(time.RFC3339), c.NotAfter.UTC().Format(time.RFC3339),
+				c.SignatureAlgorithm.String(), joinFields(slices.Sorted(maps.Values(extensionTexts(c)))...)),
 		}
 	}
 	slices.SortFunc(sides, func(a, b side) int { return compareMembers(&a.Member, &b.Member) })
@@ -153,6 +167,29 @@ func publicKey(c *x509.Certificate) string {
 		return string(der)
 	}
 	return string(c.RawSubjectPublicKeyInfo)
+}
+
+// keyHolders are, for each key, the first two certificates that have it.
+type keyHolders map[string][]side
+
+func holders(sides []side) keyHolders {
+	all := keyHolders{}
+	for _, s := range sides {
+		if some := all[s.key]; len(some) == 0 || len(some) == 1 && some[0].der != s.der {
+			all[s.key] = append(some, s)
+		}
+	}
+	return all
+}
+
+// another is a certificate with the key of s that is not s.
+func (h keyHolders) another(s side) *Member {
+	for _, other := range h[s.key] {
+		if other.der != s.der {
+			return &other.Member
+		}
+	}
+	return nil
 }
 
 // compareMembers is the order of a release.

@@ -2,6 +2,7 @@ package bundle
 
 import (
 	"crypto/ed25519"
+	"crypto/x509/pkix"
 	"encoding/asn1"
 	"fmt"
 	"math/big"
@@ -33,6 +34,13 @@ func TestDiff(t *testing.T) {
 	twice.RawSubject = marshalName(t, asn1.TagUTF8String, "DE", "EXAMPLE, Inc.", "IFX CA 1")
 	reencodedTwice := Certificate{"IFX", "B", selfSigned(t, twice)}
 	crossSigned := Certificate{"IFX", "IFX CA 1", issue(t, template(1, "IFX CA 1"), template(9, "Another CA"))}
+	// The same serial number and validity, and the right to issue more.
+	longer := template(1, "IFX CA 1")
+	longer.MaxPathLen = 1
+	longer.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 2, 3}, Value: []byte{5, 0}}}
+	lengthened := Certificate{"IFX", "IFX CA 1", selfSigned(t, longer)}
+	another := template(1, "Another subject")
+	alias := Certificate{"IFX", "Another subject", selfSigned(t, another)}
 	rekeyed := Certificate{"IFX", "IFX CA 1", signedBy(t, template(1, "IFX CA 1"), otherKey)}
 	renamed, sold, reencodedRenamed := ca, ca, reencoded
 	renamed.Name, sold.Vendor = "Another name", "INTC"
@@ -44,8 +52,8 @@ func TestDiff(t *testing.T) {
 	root, other := Member{Roots, ca}, Member{Roots, testCA(t, "AMD", 7)}
 	for name, c := range map[string]diffCase{
 		"same":      {[]Member{root, other}, []Member{other, root}, nil},
-		"added":     {[]Member{root}, []Member{root, other}, []Change{{Added, nil, &other}}},
-		"removed":   {[]Member{root, other}, []Member{root}, []Change{{Removed, &other, nil}}},
+		"added":     {[]Member{root}, []Member{root, other}, []Change{{Type: Added, New: &other, SameKey: &root}}},
+		"removed":   {[]Member{root, other}, []Member{root}, []Change{{Type: Removed, Old: &other, SameKey: &root}}},
 		"re-issued": pair(Reissued, root, Member{Roots, reissued}),
 		// Not re-encoded: it says another end.
 		"same serial":       pair(Reissued, root, Member{Roots, sameSerial}),
@@ -54,30 +62,58 @@ func TestDiff(t *testing.T) {
 		"sold":              pair(Renamed, root, Member{Roots, sold}),
 		"moved":             pair(Moved, root, Member{Intermediates, ca}),
 		"moved and renamed": pair(Moved, root, Member{Intermediates, renamed}),
+		"other extensions": {
+			[]Member{root},
+			[]Member{{Roots, lengthened}},
+			[]Change{{Type: Reissued, Old: &root, New: &Member{Roots, lengthened}, Extensions: []string{"1.2.3", "basicConstraints"}}},
+		},
 		"another key, same name": {
 			[]Member{root},
 			[]Member{{Roots, rekeyed}},
-			[]Change{{Added, nil, &Member{Roots, rekeyed}}, {Removed, &root, nil}},
+			[]Change{{Type: Added, New: &Member{Roots, rekeyed}}, {Type: Removed, Old: &root}},
+		},
+		// The new set has neither certificate's key in another certificate.
+		"same key, another name": {
+			[]Member{root},
+			[]Member{{Intermediates, alias}},
+			[]Change{{Type: Added, New: &Member{Intermediates, alias}}, {Type: Removed, Old: &root, SameKey: &Member{Intermediates, alias}}},
+		},
+		"re-issued beside the old one": {
+			[]Member{root},
+			[]Member{root, {Roots, reissued}, {Intermediates, alias}},
+			[]Change{
+				{Type: Added, New: &Member{Roots, reissued}, SameKey: &root},
+				{Type: Added, New: &Member{Intermediates, alias}, SameKey: &root},
+			},
 		},
 		// Both have the subject and key; the one that says the same is the pair.
 		"the closest": {
 			[]Member{root},
 			[]Member{{Roots, reissued}, {Roots, reencoded}},
-			[]Change{{Added, nil, &Member{Roots, reissued}}, {Reencoded, &root, &Member{Roots, reencoded}}},
+			[]Change{
+				{Type: Added, New: &Member{Roots, reissued}, SameKey: &Member{Roots, reencoded}},
+				{Type: Reencoded, Old: &root, New: &Member{Roots, reencoded}},
+			},
 		},
 		"re-encoded and renamed": pair(Reencoded, root, Member{Roots, reencodedRenamed}),
 		"cross-signed":           pair(Reissued, root, Member{Roots, crossSigned}),
 		"re-issued, by name": {
 			[]Member{{Roots, a}, {Roots, b}},
 			[]Member{{Roots, nextB}},
-			[]Change{{Removed, &Member{Roots, a}, nil}, {Reissued, &Member{Roots, b}, &Member{Roots, nextB}}},
+			[]Change{
+				{Type: Removed, Old: &Member{Roots, a}, SameKey: &Member{Roots, nextB}},
+				{Type: Reissued, Old: &Member{Roots, b}, New: &Member{Roots, nextB}},
+			},
 		},
 		"re-encoded, by name": {
 			[]Member{{Roots, a}, {Roots, encodedB}},
 			[]Member{{Roots, reencodedTwice}},
-			[]Change{{Removed, &Member{Roots, a}, nil}, {Reencoded, &Member{Roots, encodedB}, &Member{Roots, reencodedTwice}}},
+			[]Change{
+				{Type: Removed, Old: &Member{Roots, a}, SameKey: &Member{Roots, reencodedTwice}},
+				{Type: Reencoded, Old: &Member{Roots, encodedB}, New: &Member{Roots, reencodedTwice}},
+			},
 		},
-		"twice in a set": {[]Member{root, root}, []Member{root}, []Change{{Removed, &root, nil}}},
+		"twice in a set": {[]Member{root, root}, []Member{root}, []Change{{Type: Removed, Old: &root}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := Diff(c.before, c.after)
@@ -98,7 +134,7 @@ type diffCase struct {
 
 // pair is a case in which one certificate takes the place of another.
 func pair(typ ChangeType, before, after Member) diffCase {
-	return diffCase{[]Member{before}, []Member{after}, []Change{{typ, &before, &after}}}
+	return diffCase{[]Member{before}, []Member{after}, []Change{{Type: typ, Old: &before, New: &after}}}
 }
 
 // show tells two members apart.
@@ -112,7 +148,8 @@ func (m *Member) show() string {
 func showChanges(changes []Change) []string {
 	var all []string
 	for _, c := range changes {
-		all = append(all, fmt.Sprintf("%s: %s -> %s", c.Type, c.Old.show(), c.New.show()))
+		all = append(all, fmt.Sprintf("%s: %s -> %s, extensions %s, same key as %s",
+			c.Type, c.Old.show(), c.New.show(), c.Extensions, c.SameKey.show()))
 	}
 	return all
 }

@@ -1,12 +1,10 @@
 package cli
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -24,9 +22,10 @@ a folder with both bundles of a release, or - for the standard input.
   sealsmith bundle diff release-2026-04-11 release-2026-11-20
   sealsmith bundle diff old.pem new.pem --markdown > notes.md
 
-  added, removed   the certificate is new or gone
+  added, removed   the certificate is new or gone; "same key as" names one that NEW
+                   holds, too: a renewal beside the old one, or a key that stays
   re-issued        another certificate for the same subject and key
-  re-encoded       other bytes that say the same: names, key, serial and validity
+  re-encoded       other bytes that say the same, extensions included
   moved            the same certificate among the certificates of another kind
   renamed          the same certificate with another name or vendor
 
@@ -97,16 +96,17 @@ func (a *app) printDiff(d *bundleDiff, markdown bool) error {
 	case a.json:
 		return a.printDiffJSON(d)
 	case markdown:
-		fmt.Fprint(a.Out, d.markdown())
-		return nil
+		text, err := d.markdown()
+		fmt.Fprint(a.Out, text)
+		return err
 	}
 	fmt.Fprintf(a.Out, "%s -> %s: %s\n", datesText(d.before), datesText(d.after), d.summary())
 	w := tabwriter.NewWriter(a.Out, 0, 0, 2, ' ', 0)
 	for _, c := range d.changes {
 		m := subjectOf(c)
-		var details []string
-		for _, d := range changeDetails(c, c.Type == bundle.Reencoded) {
-			details = append(details, d.text(func(value string) string { return value }))
+		details, err := changeDetails(c, c.Type == bundle.Reencoded, func(value string) string { return value })
+		if err != nil {
+			return err
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", c.Type, m.Vendor, kindText(m.Kind), m.Name, strings.Join(details, ", "))
 	}
@@ -148,67 +148,6 @@ func subjectOf(c bundle.Change) *bundle.Member {
 // kindText is the kind of one certificate.
 func kindText(k bundle.Kind) string { return strings.TrimSuffix(string(k), "s") }
 
-// detail is a value that was another before. Without was it is only told, and
-// without is it can be seen elsewhere.
-type detail struct{ what, was, is string }
-
-// text writes a detail, with its values as quote writes them.
-func (d detail) text(quote func(string) string) string {
-	switch {
-	case d.is == "":
-		return "was " + quote(d.was)
-	case d.was == "":
-		return strings.TrimSpace(d.what + " " + quote(d.is))
-	}
-	return fmt.Sprintf("%s %s -> %s", d.what, quote(d.was), quote(d.is))
-}
-
-// changeDetails says in a few words what is different, or what came and went.
-func changeDetails(c bundle.Change, digests bool) []detail {
-	now := subjectOf(c).X509
-	digest := fmt.Sprintf("%x", sha256.Sum256(now.Raw))
-	if c.Old == nil || c.New == nil {
-		details := []detail{{is: bundle.KeyName(now)}, {what: "until", is: now.NotAfter.UTC().Format(time.DateOnly)}}
-		if digests {
-			details = append(details, detail{what: "SHA-256", is: digest})
-		}
-		return details
-	}
-	was := c.Old.X509
-	var details []detail
-	for _, d := range []detail{
-		{"kind", kindText(c.Old.Kind), kindText(c.New.Kind)},
-		{"vendor", c.Old.Vendor, c.New.Vendor},
-		{"name", c.Old.Name, c.New.Name},
-	} {
-		if d.was != d.is {
-			details = append(details, detail{was: d.was})
-		}
-	}
-	for _, d := range []detail{
-		{"serial", fmt.Sprintf("%x", was.SerialNumber), fmt.Sprintf("%x", now.SerialNumber)},
-		{"from", was.NotBefore.UTC().Format(time.DateOnly), now.NotBefore.UTC().Format(time.DateOnly)},
-		{"until", was.NotAfter.UTC().Format(time.DateOnly), now.NotAfter.UTC().Format(time.DateOnly)},
-		{"signed with", was.SignatureAlgorithm.String(), now.SignatureAlgorithm.String()},
-	} {
-		if d.was != d.is {
-			details = append(details, d)
-		}
-	}
-	if digests {
-		details = append(details, digestDetail(fmt.Sprintf("%x", sha256.Sum256(was.Raw)), digest))
-	}
-	return details
-}
-
-// digestDetail is told only, where a certificate has the same bytes as before.
-func digestDetail(was, is string) detail {
-	if was == is {
-		was = ""
-	}
-	return detail{"SHA-256", was, is}
-}
-
 // diffJSON is what --json prints; docs/spec/bundle-json.md describes it.
 type diffJSON struct {
 	Old       []bundleJSON              `json:"old"`
@@ -220,19 +159,21 @@ type diffJSON struct {
 
 // changeJSON is the --json form of a change.
 type changeJSON struct {
-	Type bundle.ChangeType `json:"type"`
-	Old  *memberJSON       `json:"old,omitempty"`
-	New  *memberJSON       `json:"new,omitempty"`
+	Type       bundle.ChangeType `json:"type"`
+	Old        *memberJSON       `json:"old,omitempty"`
+	New        *memberJSON       `json:"new,omitempty"`
+	Extensions []string          `json:"extensions,omitempty"`
+	SameKey    *memberJSON       `json:"same_key,omitempty"`
 }
 
 func (a *app) printDiffJSON(d *bundleDiff) error {
 	changes := make([]changeJSON, len(d.changes))
 	for i, c := range d.changes {
-		changes[i].Type = c.Type
+		changes[i].Type, changes[i].Extensions = c.Type, c.Extensions
 		for _, side := range []struct {
 			from *bundle.Member
 			to   **memberJSON
-		}{{c.Old, &changes[i].Old}, {c.New, &changes[i].New}} {
+		}{{c.Old, &changes[i].Old}, {c.New, &changes[i].New}, {c.SameKey, &changes[i].SameKey}} {
 			if side.from == nil {
 				continue
 			}

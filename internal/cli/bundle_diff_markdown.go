@@ -10,7 +10,7 @@ import (
 // markdown writes what changed as release notes. All that a catalog or certificate
 // says is in code spans, where nothing means anything to Markdown: no link, HTML or
 // mention of a person.
-func (d *bundleDiff) markdown() string {
+func (d *bundleDiff) markdown() (string, error) {
 	var out strings.Builder
 	fmt.Fprintf(&out, "## TPM CA certificates of %s\n\nSince %s: %s.\n", datesText(d.after), datesText(d.before), d.summary())
 	var typ bundle.ChangeType
@@ -21,13 +21,13 @@ func (d *bundleDiff) markdown() string {
 		}
 		m := subjectOf(c)
 		vendor, _ := bundle.VendorName(m.Vendor) // which every bundle's vendor has
-		var details []string
-		for _, detail := range changeDetails(c, true) {
-			details = append(details, detail.text(codeSpan))
+		details, err := changeDetails(c, true, codeSpan)
+		if err != nil {
+			return "", err
 		}
 		fmt.Fprintf(&out, "- %s, %s %s: %s\n", vendor, kindText(m.Kind), codeSpan(m.Name), strings.Join(details, ", "))
 	}
-	return out.String()
+	return out.String(), nil
 }
 
 // codeSpan writes text as a code span of CommonMark (section 6.1): between more

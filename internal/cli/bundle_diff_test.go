@@ -55,18 +55,25 @@ func TestChangeDetails(t *testing.T) {
 	old, again := diffCA(t, "CA", 0x1d, "2030-12-31"), diffCA(t, "CA", 0xab, "2040-12-31")
 	sold := *old
 	sold.Kind, sold.Vendor, sold.Name = bundle.Intermediates, "STM", "A CA"
+	later, other := diffCA(t, "CA", 0x1d, "2030-12-31"), diffCA(t, "CA", 0x1d, "2030-12-31")
+	later.X509.NotAfter = later.X509.NotAfter.Add(time.Hour)
+	other.X509.RawIssuer = diffCA(t, "Another CA", 1, "2030-12-31").X509.RawSubject
 	for want, c := range map[string]bundle.Change{
-		"Ed25519, until 2030-12-31":                       {Type: bundle.Added, New: old},
-		"Ed25519, until 2040-12-31":                       {Type: bundle.Removed, Old: again},
-		"serial 1d -> ab, until 2030-12-31 -> 2040-12-31": {Type: bundle.Reissued, Old: old, New: again},
-		"was intermediate, was STM, was A CA":             {Type: bundle.Moved, Old: &sold, New: old},
+		"Ed25519, until 2030-12-31":                          {Type: bundle.Added, New: old},
+		"Ed25519, until 2040-12-31":                          {Type: bundle.Removed, Old: again},
+		"serial 1d -> ab, until 2030-12-31 -> 2040-12-31":    {Type: bundle.Reissued, Old: old, New: again},
+		"until 2030-12-31T00:00:00Z -> 2030-12-31T01:00:00Z": {Type: bundle.Reissued, Old: old, New: later},
+		"issued by CN=CA -> CN=Another CA":                   {Type: bundle.Reissued, Old: old, New: other},
+		"other extensions basicConstraints keyUsage": {
+			Type: bundle.Reissued, Old: old, New: old, Extensions: []string{"basicConstraints", "keyUsage"},
+		},
+		"Ed25519, until 2030-12-31, same key as CA":                    {Type: bundle.Added, New: old, SameKey: again},
+		"Ed25519, until 2030-12-31, same key as STM intermediate A CA": {Type: bundle.Removed, Old: old, SameKey: &sold},
+		"was intermediate, was STM, was A CA":                          {Type: bundle.Moved, Old: &sold, New: old},
 	} {
-		var details []string
-		for _, d := range changeDetails(c, false) {
-			details = append(details, d.text(strings.TrimSpace))
-		}
-		if diff := cmp.Diff(want, strings.Join(details, ", ")); diff != "" {
-			t.Error(diff)
+		details, err := changeDetails(c, false, strings.TrimSpace)
+		if diff := cmp.Diff(want, strings.Join(details, ", ")); diff != "" || err != nil {
+			t.Error(diff, err)
 		}
 	}
 }
@@ -77,10 +84,13 @@ func TestDiffMarkdown(t *testing.T) {
 	old, again := diffCA(t, "CA", 1, "2030-12-31"), diffCA(t, "CA", 1, "2040-12-31")
 	renamed := *old
 	renamed.Name = "Another"
-	got := (&bundleDiff{changes: []bundle.Change{
+	got, err := (&bundleDiff{changes: []bundle.Change{
 		{Type: bundle.Reissued, Old: old, New: again},
 		{Type: bundle.Renamed, Old: old, New: &renamed},
 	}}).markdown()
+	if err != nil {
+		t.Fatal(err)
+	}
 	a, b := digestOf(t, old), digestOf(t, again)
 	want := "## TPM CA certificates of \n\nSince : 1 re-issued, 1 renamed, 0 unchanged.\n" +
 		"\n### Re-issued\n\n- IBM, root `CA`: until `2030-12-31` -> `2040-12-31`, SHA-256 `" + a + "` -> `" + b + "`\n" +
