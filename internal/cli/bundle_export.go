@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -64,8 +65,8 @@ from --password-fd; with --no-password it has none, which Java can read, too.
 Java trusts every certificate of a trust store, and OpenSSL with -partial_chain every
 one of a folder: give the roots alone if chains must end in a root.
 
-A folder must be new or hold only what is written again. Export does not say who made
-the bundles: run sealsmith bundle verify first.`,
+A folder must be new, or hold only what would be written again: nothing in it is ever
+replaced. Export does not say who made the bundles: run sealsmith bundle verify first.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f.hasPasswordFD = cmd.Flags().Changed("password-fd")
@@ -95,6 +96,8 @@ func (f *bundleExportFlags) check(args []string) error {
 	switch {
 	case !slices.Contains(exportFormats(), f.format):
 		return hint.Wrap(usageError(fmt.Errorf("%.80q is no format of export", f.format)), "give one of "+strings.Join(exportFormats(), ", "))
+	case f.output == "":
+		return usageError(errors.New("--output is empty"))
 	case f.folder() && f.output == "-":
 		return usageError(fmt.Errorf("%s is a folder, which does not go to a stream", f.format))
 	case f.format != exportPKCS12 && (f.hasPasswordFD || f.noPassword):
@@ -168,7 +171,7 @@ func (f *bundleExportFlags) pkcs12(a *app, certs []bundle.Certificate) (data []b
 	return data, err
 }
 
-// exportFolder writes into a folder in which nothing else is, and names it.
+// exportFolder writes into a folder in which nothing else is, and names the files.
 func (a *app) exportFolder(f bundleExportFlags, certs []bundle.Certificate) error {
 	var out bundle.Output
 	var err error
@@ -183,14 +186,41 @@ func (a *app) exportFolder(f bundleExportFlags, certs []bundle.Certificate) erro
 	if err := os.MkdirAll(f.output, 0o755); err != nil {
 		return err
 	}
-	if err := nothingElse(f.output, &out); err != nil {
-		return err
+	if err := onlySame(f.output, out.Files); err != nil {
+		return hint.Wrap(err, "give --output a new folder; if other programs read this one, put the new one in its place")
 	}
 	if err := out.Write(f.output); err != nil {
 		return err
 	}
 	for _, file := range out.Files {
 		fmt.Fprintln(a.Out, filepath.Join(f.output, file.Name))
+	}
+	return nil
+}
+
+// onlySame refuses a folder with anything but regular files that are already as they
+// would be written: what is called the same may be somebody else's.
+func onlySame(dir string, files []bundle.File) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	content := map[string][]byte{}
+	for _, file := range files {
+		content[file.Name] = file.Data
+	}
+	for _, entry := range entries {
+		want, ours := content[entry.Name()]
+		if !ours || !entry.Type().IsRegular() {
+			return fmt.Errorf("%s holds %.200q, which is not of this export", dir, entry.Name())
+		}
+		got, err := readFile(filepath.Join(dir, entry.Name()), limits.BundleFile)
+		if err != nil {
+			return err
+		}
+		if !bytes.Equal(got, want) {
+			return fmt.Errorf("%s holds another %s", dir, entry.Name())
+		}
 	}
 	return nil
 }
