@@ -136,14 +136,37 @@ func (t *Trust) candidates() []crypto.PublicKey {
 	return keys
 }
 
+// Signers lists everybody whose signature may count, without a format: each key, with
+// each identity that has it. Namespaces and times are not looked at.
+func (t *Trust) Signers() []Signer {
+	var all []Signer
+	add := func(identity string, keys []crypto.PublicKey) {
+		for _, k := range keys {
+			if s, err := newSigner("", k); err == nil {
+				s.Identity = identity
+				all = append(all, s)
+			}
+		}
+	}
+	add("", t.keys)
+	for _, identity := range t.identities {
+		add(identity, t.allowed.Keys(identity))
+	}
+	return all
+}
+
+func newSigner(f Format, k crypto.PublicKey) (s Signer, err error) {
+	s.Format = f
+	if s.Key, err = key.NewID(k); err == nil {
+		s.Fingerprint, err = sshsig.Fingerprint(k)
+	}
+	return s, err
+}
+
 // signer says who signed, if the policy accepts a signature by this key now.
 func (p Policy) signer(f Format, k crypto.PublicKey) (Signer, error) {
-	s := Signer{Format: f}
-	var err error
-	if s.Key, err = key.NewID(k); err != nil {
-		return Signer{}, refuse(WrongKey, "%w", err)
-	}
-	if s.Fingerprint, err = sshsig.Fingerprint(k); err != nil {
+	s, err := newSigner(f, k)
+	if err != nil {
 		return Signer{}, refuse(WrongKey, "%w", err)
 	}
 	if p.Trust.allowed == nil {

@@ -89,7 +89,7 @@ func (a *app) checkFresh(r *resultJSON, policy verify.Policy, f freshFlags, sums
 		}
 		r.Checks = append(r.Checks, fmt.Sprintf("dated %s: %d days old, at most %d", r.Date, old, most))
 	}
-	if err := a.remember(r, policy.Namespace, f, sums); err != nil {
+	if err := a.remember(r, policy, f, sums); err != nil {
 		return err
 	}
 	if !f.hasMaxAge && age > limits.ReleaseOld {
@@ -98,14 +98,17 @@ func (a *app) checkFresh(r *resultJSON, policy verify.Policy, f freshFlags, sums
 	return nil
 }
 
-// remember refuses a release that is older than one that was seen of its signers, and
-// says what that comparison was worth.
-func (a *app) remember(r *resultJSON, namespace string, f freshFlags, sums []byte) error {
+// remember refuses a release that is older than one that was seen of anybody who is
+// trusted here, and says what that comparison was worth.
+func (a *app) remember(r *resultJSON, policy verify.Policy, f freshFlags, sums []byte) error {
 	if f.state == noState {
 		r.NotChecked = append(r.NotChecked, "whether a newer release was seen before (--state none)")
 		return nil
 	}
-	known, err := seen.Advance(f.state, f.acceptRollback, marks(r, namespace, sums)...)
+	known, err := seen.Advance(f.state, f.acceptRollback, seen.Release{
+		Namespace: policy.Namespace, Signers: names(r.Signers), Accepted: names(signersJSON(policy.Trust.Signers())),
+		Date: r.Date, SHA256: fmt.Sprintf("%x", sha256.Sum256(sums)),
+	})
 	var older *seen.OlderError
 	var other *seen.OtherError
 	switch {
@@ -126,31 +129,23 @@ func (a *app) remember(r *resultJSON, namespace string, f freshFlags, sums []byt
 	}
 	switch {
 	case newest == "":
-		r.NotChecked = append(r.NotChecked, "whether there is a newer release: none of its signer was seen here before")
+		r.NotChecked = append(r.NotChecked, "whether there is a newer release: none by a trusted signer was seen here before")
 	case f.acceptRollback:
 		r.NotChecked = append(r.NotChecked, "whether a newer release was seen before (--accept-rollback)")
 	default:
-		r.Checks = append(r.Checks, fmt.Sprintf("dated %s: not older than what was seen of its signer (%s)", r.Date, newest))
+		r.Checks = append(r.Checks, fmt.Sprintf("dated %s: not older than what was seen of the trusted signers (%s)", r.Date, newest))
 	}
 	return nil
 }
 
-// marks are the names by which a release's signers are remembered: their keys, and
-// their identities, which outlive a key.
-func marks(r *resultJSON, namespace string, sums []byte) []seen.Mark {
-	digest := fmt.Sprintf("%x", sha256.Sum256(sums))
-	var all []seen.Mark
-	named := map[string]bool{}
-	add := func(signer string) {
-		if !named[signer] {
-			named[signer] = true
-			all = append(all, seen.Mark{Namespace: namespace, Signer: signer, Date: r.Date, SHA256: digest})
-		}
-	}
-	for _, s := range r.Signers {
-		add("key " + s.Fingerprint)
+// names are those by which signers are remembered: their keys, and their identities,
+// which outlive a key.
+func names(signers []signerJSON) []string {
+	var all []string
+	for _, s := range signers {
+		all = append(all, "key "+s.Fingerprint)
 		if s.Identity != "" {
-			add("identity " + s.Identity)
+			all = append(all, "identity "+s.Identity)
 		}
 	}
 	return all

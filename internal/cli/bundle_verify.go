@@ -42,10 +42,10 @@ several people are named by --identity, each person does:
   sealsmith bundle verify release --allowed-signers signers --threshold 2 \
     --identity alice@example.org --identity bob@example.org
 
-It remembers the newest release of each signer, and refuses an older one and another of
-the same day: somebody may serve it to hide the newest. A newer one that was never seen
-here cannot be missed by it; --max-age bounds for how long. To look at an old release,
-give --state none.
+It remembers the newest release of each signer. One that is older than what was seen of
+those you name now, or another of the same day, is refused: somebody may serve it to hide
+the newest. A newer one that was never seen here cannot be missed by it; --max-age bounds
+for how long. To look at an old release, give --state none.
 
 Any reason to say no is exit status 3; being older than --max-age is 6.`,
 		Args: cobra.ExactArgs(1),

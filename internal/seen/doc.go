@@ -1,5 +1,7 @@
 // Package seen remembers the newest release of each signer, so that an older one that
-// somebody serves again is noticed, and a second one of the same day, too.
+// somebody serves again is noticed, and a second one of the same day, too. Where several
+// are accepted, what was seen of one speaks against older releases of the others: they
+// sign one series. Another series has another namespace.
 //
 // The memory is one JSON file. [Advance] compares and writes under a lock, so that of
 // several processes at once none goes back behind another.

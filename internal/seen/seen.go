@@ -23,39 +23,55 @@ import (
 	"github.com/sealsmith/sealsmith/internal/xdg"
 )
 
+// Release is what is compared with the memory, and remembered.
+type Release struct {
+	Namespace string   // what kind of release, and whose
+	Signers   []string // who signed it, by all names: "key" and a fingerprint, or "identity" and a name
+	Accepted  []string // who else could have signed it and have it accepted
+	Date      string   // YYYY-MM-DD
+	SHA256    string   // of what was signed, in hexadecimal
+}
+
 // Mark is the newest release of a signer.
 type Mark struct {
-	Namespace string `json:"namespace"` // what kind of release, and whose
-	Signer    string `json:"signer"`    // "key" and a fingerprint, or "identity" and a name
-	Date      string `json:"date"`      // YYYY-MM-DD
-	SHA256    string `json:"sha256"`    // of what was signed, in hexadecimal
+	Namespace string `json:"namespace"`
+	Signer    string `json:"signer"`
+	Date      string `json:"date"`
+	SHA256    string `json:"sha256"`
 }
 
 // OlderError says that a newer release was seen.
-type OlderError struct{ Seen, Got Mark }
+type OlderError struct {
+	Seen Mark
+	Got  Release
+}
 
 // Error implements error.
 func (e *OlderError) Error() string {
-	return fmt.Sprintf("dated %s, and one of %s by %s was seen", e.Got.Date, e.Seen.Date, e.Got.Signer)
+	return fmt.Sprintf("dated %s, and one of %s by %s was seen", e.Got.Date, e.Seen.Date, e.Seen.Signer)
 }
 
 // OtherError says that another release with the same date was seen.
-type OtherError struct{ Seen, Got Mark }
+type OtherError struct {
+	Seen Mark
+	Got  Release
+}
 
 // Error implements error.
 func (e *OtherError) Error() string {
 	return fmt.Sprintf("dated %s like another one by %s that was seen: the SHA-256 digest of what was signed is %s, and was %s",
-		e.Got.Date, e.Got.Signer, e.Got.SHA256, e.Seen.SHA256)
+		e.Got.Date, e.Seen.Signer, e.Got.SHA256, e.Seen.SHA256)
 }
 
-// Advance compares a release with what the file remembers of its signers, one mark for
-// each name of theirs, and remembers it if it is newer. It returns what was remembered
-// of them. If a mark is older than what was seen, the error is an [*OlderError]; if it
-// has the same date and another digest, an [*OtherError]; the file is as it was then.
-// With accept, both are remembered in place of what was seen. The folder must exist.
-func Advance(path string, accept bool, release ...Mark) (known []Mark, err error) {
-	for _, m := range release {
-		if err := m.check(); err != nil {
+// Advance compares a release with what the file remembers of its signers and of the
+// others who are accepted: an attacker would choose among them. It remembers the release
+// as its signers' newest, and returns what was remembered before. If a mark is newer, the
+// error is an [*OlderError]; if it has the same date and another digest, an
+// [*OtherError]; the file is as it was then. With accept, the release is remembered in
+// place of such marks. The folder must exist.
+func Advance(path string, accept bool, r Release) (known []Mark, err error) {
+	for _, signer := range r.Signers {
+		if err := r.mark(signer).check(); err != nil {
 			return nil, fmt.Errorf("remember the release: %w", err)
 		}
 	}
@@ -72,33 +88,42 @@ func Advance(path string, accept bool, release ...Mark) (known []Mark, err error
 		return nil, hint.Wrap(fmt.Errorf("what was seen before: %w", err),
 			"nothing is forgotten unasked: mend the file, or remove it to begin anew")
 	}
-	changed := false
-	for _, m := range release {
-		i, found := slices.BinarySearchFunc(all, m, Mark.compare)
-		if !found {
-			all, changed = slices.Insert(all, i, m), true
+	next := slices.Clone(all)
+	for i, old := range all {
+		if old.Namespace != r.Namespace || !slices.Contains(r.Signers, old.Signer) && !slices.Contains(r.Accepted, old.Signer) {
 			continue
 		}
-		known = append(known, all[i])
-		if err := m.after(all[i]); err != nil && !accept {
-			return known, err
+		known = append(known, old)
+		if err := r.after(old); err != nil {
+			if !accept {
+				return known, err
+			}
+			next[i] = r.mark(old.Signer)
 		}
-		changed = changed || all[i] != m
-		all[i] = m
 	}
-	if !changed {
+	for _, signer := range r.Signers {
+		m := r.mark(signer)
+		if i, found := slices.BinarySearchFunc(next, m, Mark.compare); found {
+			next[i] = m
+		} else {
+			next = slices.Insert(next, i, m)
+		}
+	}
+	if slices.Equal(next, all) {
 		return known, nil
 	}
-	return known, write(path, all)
+	return known, write(path, next)
 }
 
-// after says what is wrong with a mark that comes after another.
-func (m Mark) after(old Mark) error {
+func (r Release) mark(signer string) Mark { return Mark{r.Namespace, signer, r.Date, r.SHA256} }
+
+// after says what is wrong with a release that comes after another.
+func (r Release) after(old Mark) error {
 	switch {
-	case m.Date < old.Date: // as text, for the form is fixed
-		return &OlderError{Seen: old, Got: m}
-	case m.Date == old.Date && m.SHA256 != old.SHA256:
-		return &OtherError{Seen: old, Got: m}
+	case r.Date < old.Date: // as text, for the form is fixed
+		return &OlderError{Seen: old, Got: r}
+	case r.Date == old.Date && r.SHA256 != old.SHA256:
+		return &OtherError{Seen: old, Got: r}
 	}
 	return nil
 }
@@ -151,7 +176,11 @@ func decode(data []byte) ([]Mark, error) {
 	var m memory
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()
-	if err := dec.Decode(&m); err != nil {
+	err := dec.Decode(&m)
+	if m.Version > version { // which may have members of its own
+		return nil, fmt.Errorf("version %d is of a later sealsmith", m.Version)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("not JSON of this kind: %.200q", err.Error())
 	}
 	if m.Version != version {

@@ -18,12 +18,17 @@ func mark(signer, date string, content byte) Mark {
 	return Mark{"sealsmith-bundle", "key " + signer, date, strings.Repeat(fmt.Sprintf("%02x", content), 32)}
 }
 
+// release is one by the mark's signer, where others are accepted, too.
+func release(m Mark, others ...string) Release {
+	return Release{m.Namespace, []string{m.Signer}, others, m.Date, m.SHA256}
+}
+
 func TestAdvance(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "seen.json")
-	step := func(what string, accept bool, want error, release ...Mark) []Mark {
+	step := func(what string, accept bool, want error, r Release) []Mark {
 		t.Helper()
 		before, _ := os.ReadFile(path)
-		known, err := Advance(path, accept, release...)
+		known, err := Advance(path, accept, r)
 		if fmt.Sprintf("%T", err) != fmt.Sprintf("%T", want) {
 			t.Fatalf("%s: %v", what, err)
 		}
@@ -32,24 +37,32 @@ func TestAdvance(t *testing.T) {
 		}
 		return known
 	}
-	first, second := mark("a", "2026-04-11", 1), mark("a", "2026-11-20", 2)
-	if known := step("first", false, nil, first); len(known) != 0 {
+	first, second, bob := mark("a", "2026-04-11", 1), mark("a", "2026-11-20", 2), mark("b", "2026-04-11", 1)
+	if known := step("first", false, nil, release(first, "key b")); len(known) != 0 {
 		t.Errorf("the first was known: %v", known)
 	}
-	if known := step("again", false, nil, first); !slices.Equal(known, []Mark{first}) {
+	if known := step("again", false, nil, release(first)); !slices.Equal(known, []Mark{first}) {
 		t.Errorf("known: %v", known)
 	}
-	step("newer", false, nil, second)
-	step("older", false, &OlderError{}, first)
-	step("other", false, &OtherError{}, mark("a", "2026-11-20", 3))
-	step("one of two names is newer", false, &OlderError{}, mark("b", "2026-04-11", 1), first)
-	step("another signer", false, nil, mark("b", "2026-04-11", 1))
+	step("newer", false, nil, release(second))
+	step("older", false, &OlderError{}, release(first))
+	step("other", false, &OtherError{}, release(mark("a", "2026-11-20", 3)))
+	named := release(bob)
+	named.Signers = append(named.Signers, "key a")
+	step("one of two names is newer", false, &OlderError{}, named)
+	step("another who is accepted signed a newer one", false, &OlderError{}, release(bob, "key c", "key a"))
+	step("another who is accepted signed one of the day", false, &OtherError{}, release(mark("b", "2026-11-20", 3), "key a"))
+	step("another signer", false, nil, release(bob))
 	other := first
 	other.Namespace = "other@example.org"
-	step("another namespace", false, nil, other)
-	step("accepted", true, nil, first)
-	step("older is remembered", false, nil, first)
-	step("and what follows it", false, nil, mark("a", "2026-04-12", 4))
+	step("another namespace", false, nil, release(other))
+	step("accepted", true, nil, release(first))
+	step("older is remembered", false, nil, release(first))
+	step("and what follows it", false, nil, release(mark("a", "2026-04-12", 4)))
+	step("accepted in place of another's", true, nil, release(bob, "key a"))
+	if known := step("so that both are older", false, nil, release(bob, "key a")); !slices.Equal(known, []Mark{first, bob}) {
+		t.Errorf("known: %v", known)
+	}
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v, %v", info.Mode(), err)
 	}
@@ -69,7 +82,7 @@ func TestOneFile(t *testing.T) {
 				rapid.StringMatching(`2026-11-0[1-4]`).Draw(t, "date"), rapid.ByteRange(1, 2).Draw(t, "content"))
 			old, known := newest[m.Signer]
 			good := !known || m.Date > old.Date || m == old
-			if _, err := Advance(path, false, m); (err == nil) != good {
+			if _, err := Advance(path, false, release(m)); (err == nil) != good {
 				t.Fatalf("%v after %v: %v", m, old, err)
 			}
 			if good {
@@ -95,7 +108,7 @@ func TestBadMarks(t *testing.T) {
 	} {
 		m := mark("a", "2026-04-11", 1)
 		change(&m)
-		if _, err := Advance(path, false, m); err == nil {
+		if _, err := Advance(path, false, release(m)); err == nil {
 			t.Errorf("%s is remembered", what)
 		}
 	}
@@ -133,7 +146,7 @@ func TestHostileFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, accept := range []bool{false, true} {
-			if _, err := Advance(path, accept, mark("a", "2026-04-12", 1)); err == nil || strings.ContainsAny(err.Error(), "\n\x1b") {
+			if _, err := Advance(path, accept, release(mark("a", "2026-04-12", 1))); err == nil || strings.ContainsAny(err.Error(), "\n\x1b") {
 				t.Errorf("%s: %v", what, err)
 			}
 		}
@@ -147,22 +160,22 @@ func TestHostilePlaces(t *testing.T) {
 	dir := t.TempDir()
 	m := mark("a", "2026-04-11", 1)
 	in := func(name string) string { return filepath.Join(dir, name) }
-	if _, err := Advance(in("none/seen.json"), false, m); !errors.Is(err, os.ErrNotExist) {
+	if _, err := Advance(in("none/seen.json"), false, release(m)); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no folder: %v", err)
 	}
 	if err := os.Mkdir(in("folder"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Advance(in("folder"), false, m); err == nil {
+	if _, err := Advance(in("folder"), false, release(m)); err == nil {
 		t.Error("a folder passes")
 	}
-	if _, err := Advance(in("open"), false, m); err != nil {
+	if _, err := Advance(in("open"), false, release(m)); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Symlink("open", in("link")); err != nil {
 		t.Fatal(err)
 	}
-	if known, err := Advance(in("link"), false, mark("a", "2026-04-12", 1)); err != nil || len(known) != 1 {
+	if known, err := Advance(in("link"), false, release(mark("a", "2026-04-12", 1))); err != nil || len(known) != 1 {
 		t.Errorf("through a link: %v, %v", known, err)
 	}
 	if info, err := os.Lstat(in("link")); err != nil || info.Mode().Type() != os.ModeSymlink {
@@ -171,7 +184,7 @@ func TestHostilePlaces(t *testing.T) {
 	if err := os.Chmod(in("open"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Advance(in("open"), false, m); err == nil || !strings.Contains(err.Error(), "can be written by other users") {
+	if _, err := Advance(in("open"), false, release(m)); err == nil || !strings.Contains(err.Error(), "can be written by other users") {
 		t.Errorf("a file that others can write: %v", err)
 	}
 }
@@ -183,7 +196,7 @@ func TestTogether(t *testing.T) {
 	day := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	for i := range 16 {
 		wg.Go(func() {
-			_, err := Advance(path, false, mark("a", day.AddDate(0, 0, i).Format(time.DateOnly), 1))
+			_, err := Advance(path, false, release(mark("a", day.AddDate(0, 0, i).Format(time.DateOnly), 1)))
 			if older := (*OlderError)(nil); err != nil && !errors.As(err, &older) {
 				t.Error(err)
 			}
