@@ -108,7 +108,7 @@ func TestRefresh(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantError(t, sources[1].Err, "same subject and key", "not kept: ", "holds 1000 files")
+	wantError(t, sources[1].Err, "same subject and key", "not kept: ", "holds 1000 files or more")
 	f.Offline = true
 	_, err = f.Refresh(t.Context(), entries)
 	wantError(t, err, "without the network")

@@ -7,9 +7,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/sealsmith/sealsmith/internal/atomicfile"
 	"github.com/sealsmith/sealsmith/internal/hint"
@@ -42,15 +44,20 @@ func (s *Store) Close() error { return s.root.Close() }
 // too.
 func (s *Store) Certificate(digest [sha256.Size]byte) ([]byte, error) {
 	name := storeName(digest)
-	// Asked first: opening a pipe would wait for its writer.
-	info, err := s.root.Stat(name)
-	switch {
-	case err != nil:
+	// Opening a pipe would wait for its writer, but not so.
+	f, err := s.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
 		return nil, fmt.Errorf("certificate store: %w", err)
-	case !info.Mode().IsRegular() || info.Size() > limits.BundleCertificate:
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("certificate store: %w", err)
+	}
+	if !info.Mode().IsRegular() || info.Size() > limits.BundleCertificate {
 		return nil, s.damaged(name, "is no file of at most 64 KiB")
 	}
-	der, err := s.root.ReadFile(name)
+	der, err := io.ReadAll(io.LimitReader(f, limits.BundleCertificate)) // it may grow
 	if err != nil {
 		return nil, fmt.Errorf("certificate store: %w", err)
 	}
@@ -89,19 +96,24 @@ func (s *Store) addUnpinned(der []byte) error {
 		return fmt.Errorf("certificate store: %w", err)
 	}
 	dir := filepath.Join(s.dir, unpinned)
-	other, err := OpenStore(dir)
-	if err != nil {
-		return err
-	}
-	defer other.Close()
-	kept, err := os.ReadDir(dir)
+	root, err := s.root.OpenRoot(unpinned)
 	if err != nil {
 		return fmt.Errorf("certificate store: %w", err)
 	}
-	if len(kept) >= limits.BundleUnpinned {
-		return hint.Wrap(fmt.Errorf("%s holds %d files", dir, len(kept)), "look at them, then remove "+dir)
+	defer root.Close()
+	folder, err := root.Open(".")
+	if err != nil {
+		return fmt.Errorf("certificate store: %w", err)
 	}
-	return other.Add(der)
+	defer folder.Close()
+	kept, err := folder.Readdirnames(limits.BundleUnpinned)
+	if err != nil && err != io.EOF { // which means that the folder is empty
+		return fmt.Errorf("certificate store: %w", err)
+	}
+	if len(kept) == limits.BundleUnpinned {
+		return hint.Wrap(fmt.Errorf("%s holds %d files or more", dir, len(kept)), "look at them, then remove "+dir)
+	}
+	return (&Store{dir, root}).Add(der)
 }
 
 // Unpinned is the file in which [Fetcher.Refresh] kept a certificate that a URL

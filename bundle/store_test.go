@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/sealsmith/sealsmith/internal/hint"
@@ -70,4 +71,55 @@ func TestStoreDoesNotTrustItsFiles(t *testing.T) {
 	_, err := s.Certificate(digest)
 	wantError(t, err, "is no file")
 	wantError(t, s.Add(cert), "certificate store")
+}
+
+// TestStoreNeverWaits: not even for a file that is a pipe by the time it is opened.
+func TestStoreNeverWaits(t *testing.T) {
+	cert := testCA(t, "IFX", 1).X509.Raw
+	s := newStore(t)
+	path := filepath.Join(s.dir, storeName(sha256.Sum256(cert)))
+	pipe, file := filepath.Join(s.dir, "pipe"), filepath.Join(s.dir, "file")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, cert, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			for _, source := range []string{pipe, file} {
+				os.Link(source, path+".new")
+				os.Rename(path+".new", path)
+			}
+			select {
+			case <-stop:
+				return
+			default:
+			}
+		}
+	}()
+	for range 3000 {
+		if der, err := s.Certificate(sha256.Sum256(cert)); err == nil && string(der) != string(cert) {
+			t.Error("other bytes")
+		}
+	}
+	close(stop)
+	<-stopped
+}
+
+// TestUnpinnedStaysBelowTheStore: who can write to a store does not choose where else
+// we write.
+func TestUnpinnedStaysBelowTheStore(t *testing.T) {
+	cert := testCA(t, "IFX", 1)
+	s := newStore(t)
+	outside := t.TempDir()
+	if err := os.Symlink(outside, filepath.Join(s.dir, unpinned)); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, s.addUnpinned(cert.X509.Raw), "path escapes")
+	if files, err := os.ReadDir(outside); err != nil || len(files) != 0 {
+		t.Errorf("outside has %v, %v", files, err)
+	}
 }
