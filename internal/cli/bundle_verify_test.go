@@ -166,17 +166,14 @@ func difference(good, accepted files, out string) string {
 	return ""
 }
 
-// sameSignature: the lines of an SSHSIG may be broken anywhere, and JSON has many
-// encodings.
+// sameSignature: an SSHSIG may lack its last line end, and JSON has many encodings.
 func sameSignature(ending string, a, b []byte) bool {
 	if ending == sshsigEnding {
-		return lineBreaks.Replace(string(a)) == lineBreaks.Replace(string(b))
+		return bytes.Equal(bytes.TrimSuffix(a, []byte("\n")), bytes.TrimSuffix(b, []byte("\n")))
 	}
 	var pa, pb protobundle.Bundle
 	return protojson.Unmarshal(a, &pa) == nil && protojson.Unmarshal(b, &pb) == nil && proto.Equal(&pa, &pb)
 }
-
-var lineBreaks = strings.NewReplacer("\r", "", "\n", "")
 
 // vector is a release by a key that is gone: one that was good once stays good.
 const vector = "testdata/release"

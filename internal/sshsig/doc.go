@@ -12,8 +12,9 @@
 // Signature files and data to be signed are hostile. An attacker who writes them
 // chooses the key, so a valid signature says nothing until the key is checked;
 // every input has a size limit, every encoding must be the canonical one (what
-// is accepted encodes to the same bytes), and there is no SHA-1, no RSA key
-// under 2048 bits, no certificate and no FIDO key. An allowed signers file is
-// trusted for what it says, but it is parsed as if it were not: a line that we
-// do not understand in full refuses the file.
+// is accepted encodes to the same bytes; only the length of the armor's lines is
+// free), and there is no SHA-1, no RSA key under 2048 bits, no certificate and
+// no FIDO key. An allowed signers file is trusted for what it says, but it is
+// parsed as if it were not: a line that we do not understand in full refuses the
+// file.
 package sshsig

@@ -15,8 +15,8 @@ import (
 const (
 	begin = "-----BEGIN SSH SIGNATURE-----\n"
 	end   = "-----END SSH SIGNATURE-----"
-	// width is where ssh-keygen breaks the lines of its armor.
-	width = 70
+	// keygenWidth is where ssh-keygen breaks the lines of its armor.
+	keygenWidth = 70
 )
 
 // ErrInvalid is a well-formed signature that its key did not make over this
@@ -124,7 +124,9 @@ func Parse(b []byte) (*Signature, error) {
 }
 
 // Armor encodes the signature as a file, the way ssh-keygen writes it.
-func (s *Signature) Armor() []byte {
+func (s *Signature) Armor() []byte { return s.armor(keygenWidth) }
+
+func (s *Signature) armor(width int) []byte {
 	text := base64.StdEncoding.EncodeToString(s.Marshal())
 	b := []byte(begin)
 	for len(text) > width {
@@ -135,9 +137,10 @@ func (s *Signature) Armor() []byte {
 	return append(b, end+"\n"...)
 }
 
-// ParseArmored reads a signature file. Lines may have any length, and the last
-// may lack its end. Nothing may stand before or behind the armor. Its errors wrap
-// [ErrMalformed] or [ErrKey].
+// ParseArmored reads a signature file. Its lines may be of any length, but all of one:
+// ssh-keygen breaks them at 70 characters, PROTOCOL.sshsig wants 76, and writers of PEM
+// 64. Nothing may stand before or behind the armor, and the last line may lack its end.
+// Errors wrap [ErrMalformed] or [ErrKey].
 func ParseArmored(text []byte) (*Signature, error) {
 	if len(text) > limits.SSHSIG {
 		return nil, fmt.Errorf("%w: %d bytes, at most %d", ErrMalformed, len(text), limits.SSHSIG)
@@ -150,10 +153,18 @@ func ParseArmored(text []byte) (*Signature, error) {
 	if !found {
 		return nil, fmt.Errorf("%w: file does not end with %q", ErrMalformed, end)
 	}
-	// The decoder skips line ends.
+	// The decoder skips line ends, wherever they are.
 	b, err := strictBase64.DecodeString(string(body))
 	if err != nil {
 		return nil, fmt.Errorf("%w: base64: %v", ErrMalformed, err)
 	}
-	return Parse(b)
+	s, err := Parse(b)
+	if err != nil {
+		return nil, err
+	}
+	line, _, _ := bytes.Cut(body, []byte("\n"))
+	if len(line) == 0 || !bytes.HasPrefix(s.armor(len(line)), text) {
+		return nil, fmt.Errorf("%w: lines of the armor are broken unevenly", ErrMalformed)
+	}
+	return s, nil
 }

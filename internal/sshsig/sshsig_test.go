@@ -214,19 +214,30 @@ func TestParseArmoredRefuses(t *testing.T) {
 	if _, err := ParseArmored([]byte(strings.TrimSuffix(good, "\n"))); err != nil {
 		t.Fatalf("without the last line end: %v", err)
 	}
+	for _, width := range []int{1, 64, 76, 4096} {
+		if _, err := ParseArmored(sign(t, newSigner(t)).armor(width)); err != nil {
+			t.Errorf("lines of %d characters: %v", width, err)
+		}
+	}
+	body := strings.TrimPrefix(good, begin)
 	for name, text := range map[string]string{
-		"empty":          "",
-		"no header":      strings.TrimPrefix(good, begin),
-		"no footer":      strings.TrimSuffix(good, end+"\n"),
-		"text before":    "\n" + good,
-		"text behind":    good + "\n",
-		"two signatures": good + good,
-		"CRLF":           strings.ReplaceAll(good, "\n", "\r\n"),
-		"blank":          strings.Replace(good, "AAAA", "AA AA", 1),
-		"no body":        begin + end,
-		"empty body":     begin + "\n" + end,
-		"PEM header":     strings.Replace(good, begin, begin+"Comment: x\n\n", 1),
-		"too long":       begin + strings.Repeat("\n", 16<<10) + strings.TrimPrefix(good, begin),
+		"empty":            "",
+		"no header":        strings.TrimPrefix(good, begin),
+		"no footer":        strings.TrimSuffix(good, end+"\n"),
+		"text before":      "\n" + good,
+		"text behind":      good + "\n",
+		"two signatures":   good + good,
+		"CRLF":             strings.ReplaceAll(good, "\n", "\r\n"),
+		"blank":            strings.Replace(good, "AAAA", "AA AA", 1),
+		"carriage return":  begin + body[:keygenWidth] + "\r" + body[keygenWidth:],
+		"empty line":       begin + body[:keygenWidth] + "\n" + body[keygenWidth:],
+		"empty line first": begin + "\n" + body,
+		"long line":        begin + strings.Replace(body[:200], "\n", "", 1) + body[200:],
+		"short line":       begin + body[:100] + "\n" + body[100:],
+		"no body":          begin + end,
+		"empty body":       begin + "\n" + end,
+		"PEM header":       strings.Replace(good, begin, begin+"Comment: x\n\n", 1),
+		"too long":         begin + strings.Repeat("\n", 16<<10) + strings.TrimPrefix(good, begin),
 	} {
 		if _, err := ParseArmored([]byte(text)); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%s: %v", name, err)
@@ -310,7 +321,7 @@ func TestBitFlips(t *testing.T) {
 		}
 	})
 	flips(s.Armor(), func(b []byte) {
-		if other, err := ParseArmored(b); accepted(other, err) && !bytes.Equal(other.Marshal(), s.Marshal()) {
+		if accepted(ParseArmored(b)) {
 			t.Fatalf("accepted %s", b)
 		}
 	})
