@@ -27,8 +27,8 @@ type Counted struct {
 // policy requires, with one key. Each public key counts once, and each identity, if the
 // trust is in several: two keys of one person are one signer.
 //
-// Signatures by keys that are not trusted, or not now, do not count, nor do those that
-// lack a format; anything else that is wrong with one refuses all. Refusals wrap
+// Signatures by keys that are not trusted, or not now, or for another namespace do not
+// count, nor do those that lack a format; anything else that is wrong with one refuses all. Refusals wrap
 // [ErrRefused]; if more signers are wanted than are trusted, the error wraps
 // [key.ErrUsage].
 func (v *Verifier) Signers(least int, sums []byte, all []Signatures) (*Counted, error) {
@@ -74,10 +74,11 @@ func (v *Verifier) Signers(least int, sums []byte, all []Signatures) (*Counted, 
 	return nil, refuse(TooFewSigners, "%s", text)
 }
 
-// notCounted says whether signatures are those of somebody else, or not all there.
+// notCounted says whether signatures are those of somebody else, or for somebody else, or
+// not all there.
 func notCounted(err error) bool {
 	var r *Refusal
-	return errors.As(err, &r) && slices.Contains([]Reason{NoSignature, WrongKey, UnknownIdentity, NotYetValid, Expired}, r.Reason)
+	return errors.As(err, &r) && slices.Contains([]Reason{NoSignature, WrongKey, WrongNamespace, UnknownIdentity, NotYetValid, Expired}, r.Reason)
 }
 
 // signers is how many signers can be counted at most.

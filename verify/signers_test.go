@@ -9,6 +9,7 @@ import (
 
 	"github.com/sealsmith/sealsmith/internal/sigtest"
 	"github.com/sealsmith/sealsmith/key"
+	"github.com/sealsmith/sealsmith/sign"
 )
 
 // named are a key's signatures over message.
@@ -31,6 +32,11 @@ func TestSigners(t *testing.T) {
 	mixed := Signatures{"mixed", alice.sshsig, bob.sigstore}
 	broken := alice.named("alice")
 	broken.Sigstore = alice.statement
+	elsewhere := bob.named("bob")
+	var err error
+	if elsewhere.SSHSIG, err = sign.SSH(t.Context(), bob.key, "other@example.org", bytes.NewReader(message)); err != nil {
+		t.Fatal(err)
+	}
 	for what, c := range map[string]struct {
 		trust *Trust
 		least int
@@ -45,6 +51,9 @@ func TestSigners(t *testing.T) {
 		"one twice":                  {both, 2, []Signatures{alice.named("a"), alice.named("b")}, TooFewSigners, ""},
 		"one and a stranger":         {both, 2, []Signatures{alice.named("a"), stranger.named("b")}, TooFewSigners, ""},
 		"one and half of another":    {both, 2, []Signatures{alice.named("a"), half}, TooFewSigners, ""},
+		"one and one for others":     {both, 1, []Signatures{alice.named("a"), elsewhere}, "", "a"},
+		"two, and one is for others": {both, 2, []Signatures{alice.named("a"), elsewhere}, TooFewSigners, ""},
+		"one for others":             {both, 1, []Signatures{elsewhere}, WrongNamespace, ""},
 		"nobody":                     {both, 1, nil, TooFewSigners, ""},
 		"a stranger":                 {both, 1, []Signatures{stranger.named("s")}, WrongKey, ""},
 		"strangers":                  {both, 1, []Signatures{stranger.named("s"), stranger.named("t")}, TooFewSigners, ""},
@@ -64,7 +73,7 @@ func TestSigners(t *testing.T) {
 		}
 	}
 	many := slices.Repeat([]Signatures{stranger.named(strings.Repeat("s", 1000))}, 100)
-	_, err := newVerifier(t, both).Signers(1, message, many)
+	_, err = newVerifier(t, both).Signers(1, message, many)
 	wants(t, "many strangers", err, TooFewSigners)
 	for _, least := range []int{-1, 0, 3} {
 		if _, err := newVerifier(t, both).Signers(least, message, nil); !errors.Is(err, key.ErrUsage) {
