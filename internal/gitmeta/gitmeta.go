@@ -118,6 +118,7 @@ func (g git) run(ctx context.Context, args ...string) (string, error) {
 		"GIT_NO_LAZY_FETCH=1", "GIT_ALLOW_PROTOCOL=none") // no network, no remote helper
 	var stdout, stderr capped
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	cmd.WaitDelay = limits.GitWait
 	err := cmd.Run()
 	switch {
 	case ctx.Err() != nil:

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -222,6 +223,26 @@ func TestCancelled(t *testing.T) {
 	cancel()
 	if _, err := File(ctx, filepath.Join(dir, "sub", "list.yaml"), []byte(content)); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestGitThatLeavesAChild: a program that keeps git's output open is not waited for.
+func TestGitThatLeavesAChild(t *testing.T) {
+	dir := repository(t)
+	path := t.TempDir()
+	write(t, filepath.Join(path, "git"), "#!/bin/sh\nsleep 60 &\necho $! > '"+path+"/child'\nwait\n")
+	t.Setenv("PATH", path+string(os.PathListSeparator)+os.Getenv("PATH"))
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	if _, err := File(ctx, filepath.Join(dir, "sub", "list.yaml"), []byte(content)); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+	if took := time.Since(start); took > 30*time.Second {
+		t.Errorf("took %v", took)
+	}
+	if child, err := os.ReadFile(filepath.Join(path, "child")); err == nil {
+		exec.Command("kill", strings.TrimSpace(string(child))).Run()
 	}
 }
 
