@@ -105,6 +105,13 @@ func checkURL(s string) error {
 	return err
 }
 
+// CheckEvidence says why an entry cannot have a link to evidence: it must be https and
+// in normal form, and may have a fragment.
+func CheckEvidence(link string) error {
+	_, err := checkLink(link)
+	return err
+}
+
 // checkLink allows one spelling of an https URL without credentials.
 func checkLink(s string) (*url.URL, error) {
 	if len(s) > limits.BundleText {

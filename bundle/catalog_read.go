@@ -269,7 +269,7 @@ func (r *catalogReader) evidence(links list[string]) []string {
 	}
 	var all []string
 	for _, link := range links.Value {
-		if _, err := checkLink(link.Value); err != nil {
+		if err := CheckEvidence(link.Value); err != nil {
 			r.report(link.Line, link.Column, "evidence", "evidence: %v", err)
 		}
 		if slices.Contains(all, link.Value) {

@@ -66,7 +66,7 @@ func TestCatalogAdd(t *testing.T) {
 		{2, "has no hash", add(url, "--fingerprint", digest)},
 		{2, "two SHA-256 fingerprints", add(url, "--fingerprint", zeros, "--fingerprint", zeros)},
 		{2, `kind "leaves"`, add(url, "--kind", "leaves")},
-		{1, "evidence: ", add(url, "--fingerprint", "sha256:"+digest, "--evidence", "http://x.example/")},
+		{2, `evidence: "http://x.example/" is not https`, add(url, "--fingerprint", "sha256:"+digest, "--evidence", "http://x.example/")},
 		{1, "none.yaml", []string{"sealsmith", "bundle", "catalog", "add", "--catalog", "none.yaml", "--vendor", "IBM", url}},
 	} {
 		w.fails(c.status, c.says, c.args...)
@@ -80,7 +80,7 @@ func TestCatalogAdd(t *testing.T) {
 
 	// All fingerprints match.
 	args := add(url, "--kind", "roots", "--fingerprint", "sha256:"+digest, "--fingerprint", fmt.Sprintf("sha384:%X", sha512.Sum384(v.certs[3])),
-		"--evidence", "https://ca.example/list.pdf", "--notes", "from the data sheet")
+		"--evidence", "https://ca.example/list.pdf", "--exception", "reused-serial", "--notes", "from the data sheet")
 	shown := w.run(args[0], args[1:]...)
 	for _, want := range []string{"subject    CN=CA 03\n", "issued by  itself\n", "CA         yes\n", "key        P-256\n", "SHA-512    "} {
 		if !strings.Contains(shown, want) {
@@ -91,7 +91,8 @@ func TestCatalogAdd(t *testing.T) {
 	if err != nil || !strings.HasPrefix(string(after), string(before)) {
 		t.Fatalf("%v\n%s", err, after)
 	}
-	for _, want := range []string{"- name: \"CA 03\"\n", "url: \"" + url + "\"\n", "evidence:\n            - \"https://ca.example/list.pdf\"\n", "notes: \"from the data sheet\"\n", "sha1: ", "sha256: ", "sha384: "} {
+	for _, want := range []string{"- name: \"CA 03\"\n", "url: \"" + url + "\"\n", "evidence:\n            - \"https://ca.example/list.pdf\"\n",
+		"exceptions:\n            - \"reused-serial\"\n", "notes: \"from the data sheet\"\n", "sha1: ", "sha256: ", "sha384: "} {
 		if !strings.Contains(strings.TrimPrefix(string(after), string(before)), want) {
 			t.Errorf("%q is not in\n%s", want, after)
 		}
@@ -112,6 +113,18 @@ func TestCatalogAdd(t *testing.T) {
 	if now, _ := os.ReadFile(w.path("roots.yaml")); string(now) != string(before) {
 		t.Errorf("changed:\n%s", now)
 	}
+	// Somebody else changes the catalog meanwhile.
+	changed := strings.Replace(string(before), "# kept", "# changed", 1)
+	v.does(3, func(answer http.ResponseWriter, _ *http.Request) {
+		os.WriteFile(w.path("roots.yaml"), []byte(changed), 0o644)
+		answer.Write(v.certs[3])
+	})
+	w.fails(1, "roots.yaml has changed meanwhile", add(url, "--trust-first-download")...)
+	if now, _ := os.ReadFile(w.path("roots.yaml")); string(now) != changed {
+		t.Errorf("a change was lost:\n%s", now)
+	}
+	v.does(3, nil)
+	w.write("roots.yaml", string(before))
 	wait = w.sealsmith(s, add(url)[1:]...)
 	s.answer("Does a document of IBM name one of these fingerprints?", "yes")
 	if err := wait(); err != nil {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/sealsmith/sealsmith/bundle"
 	"github.com/sealsmith/sealsmith/internal/hint"
+	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/internal/prompt"
 	"github.com/sealsmith/sealsmith/internal/xdg"
 	"github.com/sealsmith/sealsmith/key"
@@ -96,6 +98,11 @@ func (f *catalogAddFlags) parse() error {
 		}
 		f.fingerprints = append(f.fingerprints, pin)
 	}
+	for _, link := range f.evidence {
+		if err := bundle.CheckEvidence(link); err != nil {
+			return usageError(fmt.Errorf("evidence: %w", err))
+		}
+	}
 	for _, id := range f.exceptions {
 		if err := bundle.CheckException(id); err != nil {
 			return usageError(err)
@@ -164,6 +171,9 @@ func (a *app) addToCatalog(ctx context.Context, f catalogAddFlags, url string) e
 	}
 	if err := a.trustNew(ctx, f, e); err != nil {
 		return err
+	}
+	if now, err := readFile(f.catalog, limits.BundleCatalog); err != nil || !bytes.Equal(now, data) {
+		return errors.Join(hint.Wrap(fmt.Errorf("%s has changed meanwhile", f.catalog), "run the command again"), err)
 	}
 	if err := keepCertificate(cert); err != nil {
 		return err
