@@ -28,6 +28,7 @@ type conns struct {
 	mu    sync.Mutex
 	count int
 	idle  list.List // of *conn without a request under way, the longest first
+	moved time.Time // when one came, left or was answered last
 }
 
 // conn is a connection whose peer is known.
@@ -39,16 +40,18 @@ type conn struct {
 	place  *list.Element // in conns.idle; nil while a request is under way
 	rested time.Time     // since when it is there
 	open   bool          // has a place in conns.count
+	left   chan struct{} // closed when it has none any more
 }
 
 func newConns(max int) conns { return conns{max: max, changed: make(chan struct{}, 1)} }
 
 // crowded says whether a newcomer is better off waiting: all places are taken, by requests
-// under way and by those who came, or were answered, a moment ago.
+// under way and by those who came, or were answered, a moment ago. Where nobody was for
+// long, those wait for people, and it would only have all behind it wait, too.
 func (c *conns) crowded() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.count < c.max {
+	if c.count < c.max || time.Since(c.moved) >= limits.AgentPlace {
 		return false
 	}
 	first := c.idle.Front()
@@ -60,8 +63,9 @@ func (c *conns) rest(n *conn) {
 	n.rested, n.place = time.Now(), c.idle.PushBack(n)
 }
 
-// tell wakes the one who waits for a place.
+// tell wakes the one who waits for a place. The mutex is held.
 func (c *conns) tell() {
+	c.moved = time.Now()
 	select {
 	case c.changed <- struct{}{}:
 	default: // it is told, or there is nobody to tell
@@ -76,8 +80,8 @@ func (c *conns) admit(nc net.Conn, p Peer) *conn {
 	if c.count >= c.max && !c.evict() {
 		return nil
 	}
-	n := &conn{Conn: nc, peer: p, conns: c, open: true}
-	c.count++
+	n := &conn{Conn: nc, peer: p, conns: c, open: true, left: make(chan struct{})}
+	c.count, c.moved = c.count+1, time.Now()
 	return n
 }
 
@@ -130,6 +134,7 @@ func (n *conn) Close() error {
 func (n *conn) leave() {
 	if n.open {
 		n.open = false
+		close(n.left)
 		n.conns.count--
 		n.busy()
 		n.conns.tell()
@@ -177,8 +182,7 @@ func (l *listener) Accept() (net.Conn, error) {
 
 // admit waits for a place, but not for ever; nil means that there is none.
 func (l *listener) admit(nc net.Conn, p Peer) *conn {
-	deadline := time.Now().Add(limits.AgentPlace)
-	for l.conns.crowded() && time.Now().Before(deadline) {
+	for l.conns.crowded() {
 		select {
 		case <-l.conns.changed:
 		case <-time.After(limits.AgentMoment):

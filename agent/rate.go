@@ -107,6 +107,8 @@ func (s *Server) slowDown(ctx context.Context, c *conn) error {
 		return nil
 	case <-s.stopping:
 		return net.ErrClosed
+	case <-c.left:
+		return net.ErrClosed
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}

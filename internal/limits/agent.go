@@ -108,8 +108,9 @@ const (
 	AcceptPause = 50 * time.Millisecond
 	// AgentMoment is how long a connection keeps its place for sure, without a request:
 	// longer than a client takes for one, and a thousand make room for ten thousand a
-	// second. AgentPlace is how long a newcomer waits for one of them, or of those whose
-	// request is under way: for a queue of signatures, not for people.
+	// second. AgentPlace is how long after the last one came, left or was answered newcomers
+	// wait for one of them, or of those whose request is under way: for a queue of
+	// signatures, not for people.
 	AgentMoment = 100 * time.Millisecond
 	AgentPlace  = 2 * time.Second
 	// ControlHeaderTime is for a request's header.
