@@ -227,7 +227,7 @@ func nothingElse(dir string, out *bundle.Output) error {
 	}
 	same := true
 	for _, file := range out.Files {
-		old, err := os.ReadFile(filepath.Join(dir, file.Name))
+		old, err := readFile(filepath.Join(dir, file.Name), int64(len(file.Data)))
 		same = same && err == nil && bytes.Equal(old, file.Data)
 	}
 	for _, entry := range entries {

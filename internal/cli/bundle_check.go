@@ -188,7 +188,7 @@ func vetChecked(f bundleCheckFlags, files []*checkedFile) ([]checkedFinding, err
 	}
 	findings, err := bundle.VetBundles(o, bundles...)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", errFaulty, err)
 	}
 	all := make([]checkedFinding, len(findings))
 	for i, finding := range findings {
