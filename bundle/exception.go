@@ -41,7 +41,7 @@ func vetExceptions(entries []Entry, digests []string, findings []Finding) []Find
 	}
 	var all []Finding
 	for i, e := range entries {
-		for _, id := range e.Exceptions {
+		for _, id := range slices.Sorted(slices.Values(e.Exceptions)) { // a set has one order
 			if !found[[2]string{digests[i], id}] {
 				all = append(all, Finding{
 					Rule: "exception", Severity: Warning, Vendor: e.Vendor, Name: e.Name, SHA256: digests[i], Line: e.Line,

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/sealsmith/sealsmith/internal/testenv"
 )
 
@@ -81,13 +83,18 @@ func TestDeclaredExceptions(t *testing.T) {
 			t.Errorf("the index has %+v", c)
 		}
 	}
-	idle := release(t, Sealsmith, []string{"not-self-signed", "key-id"}, []string{"no-chain"})
+	idle := release(t, Sealsmith, []string{"not-self-signed", "reused-serial", "key-id"}, []string{"no-chain"})
+	again := release(t, Sealsmith, []string{"key-id", "not-self-signed", "reused-serial"}, []string{"no-chain"})
+	if !cmp.Equal(idle.Files, again.Files) {
+		t.Error("the order of exceptions matters")
+	}
 	var got []string
-	for _, finding := range idle.Findings[:2] {
+	for _, finding := range idle.Findings[:3] {
 		got = append(got, finding.String())
 	}
 	want := []string{
 		`warning: IFX "CA 2": declares an exception from key-id, which has nothing against it [exception]`,
+		`warning: IFX "CA 2": declares an exception from reused-serial, which has nothing against it [exception]`,
 		`warning: IFX "CA 3": declares an exception from no-chain, which has nothing against it [exception] (line 7 of the catalog)`,
 	}
 	if !slices.Equal(got, want) {
