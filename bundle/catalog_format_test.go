@@ -188,7 +188,7 @@ func TestInsertEntry(t *testing.T) {
 	}{
 		{func(e *Entry) { e.Vendor = "EVIL" }, `vendor id "EVIL" is not in the TCG registry`},
 		{func(e *Entry) { e.Name = `CA "one"` }, `STM certificate "CA \"one\"" is already in line 16`},
-		{func(e *Entry) { e.URL = "https://pki.example/two.crt" }, `STM certificate "CA # two" in line 27 has the same url`},
+		{func(e *Entry) { e.URL = "https://pki.example/two.crt" }, `STM certificate "CA # two" in line 30 has the same url`},
 		{func(e *Entry) { e.Fingerprints[1] = fp(crypto.SHA256, "C") }, `certificate "CA \"one\"" in line 16 has the same SHA-256 fingerprint`},
 		{func(e *Entry) { e.URL = "http://pki.example/x" }, "is not https"},
 		{func(e *Entry) { e.Name = "CA\n" }, "U+000A"},
