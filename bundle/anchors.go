@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/asn1"
 	"errors"
 	"fmt"
 	"maps"
@@ -36,6 +37,11 @@ type node struct {
 }
 
 func newNode(c *x509.Certificate) (*node, error) {
+	// crypto/x509 overlooks what is behind the signature, which nobody signed.
+	var parts []asn1.RawValue
+	if _, err := asn1.Unmarshal(c.Raw, &parts); err != nil || len(parts) != 3 {
+		return nil, errors.New("more in it than a certificate has")
+	}
 	subject, err := canonicalName(c.RawSubject)
 	if err != nil {
 		return nil, fmt.Errorf("subject: %w", err)
@@ -43,6 +49,9 @@ func newNode(c *x509.Certificate) (*node, error) {
 	issuer, err := canonicalName(c.RawIssuer)
 	if err != nil {
 		return nil, fmt.Errorf("issuer: %w", err)
+	}
+	if issuer == "" { // RFC 5280, 4.1.2.4; an EK certificate may have no subject
+		return nil, errors.New("issuer: it has no name")
 	}
 	return &node{cert: c, subject: subject, issuer: issuer}, nil
 }
@@ -191,7 +200,7 @@ func (m Member) node() (*node, error) {
 func parsePEMAnchors(data string) ([]*node, error) {
 	var nodes []*node
 	err := eachBlock(data, "CERTIFICATE", limits.BundleCertificate, func(der []byte) error {
-		c, err := x509.ParseCertificate(der)
+		c, err := parseStranger(der)
 		if err != nil {
 			return err
 		}

@@ -120,7 +120,7 @@ func FuzzEK(f *testing.F) {
 	serial := []change{func(c *x509.Certificate) { c.SerialNumber = big.NewInt(7) }}
 	root := &authority{certify(f, nil, throwawayKey, caTemplate("Root"), serial), throwawayKey}
 	anchors := anchorsOf(f, root.cert)
-	leaf := certify(f, root, throwawayKey, ekTemplate(f), serial)
+	leaf := certify(f, root, throwawayEK, ekTemplate(f), serial)
 	f.Add(leaf.Raw, root.cert.Raw)
 	f.Fuzz(func(t *testing.T, der, extra []byte) {
 		c, err := x509.ParseCertificate(der)

@@ -199,7 +199,7 @@ func TestParseCRLsRefuses(t *testing.T) {
 func FuzzCRL(f *testing.F) {
 	serial := []change{func(c *x509.Certificate) { c.SerialNumber = big.NewInt(7) }}
 	root := &authority{certify(f, nil, throwawayKey, caTemplate("Root"), serial), throwawayKey}
-	leaf := certify(f, root, throwawayKey, ekTemplate(f), serial)
+	leaf := certify(f, root, throwawayEK, ekTemplate(f), serial)
 	anchors := anchorsOf(f, root.cert)
 	signed := map[string]bool{}
 	for _, der := range [][]byte{root.revoke(f, nil), root.revoke(f, []*x509.Certificate{leaf})} {

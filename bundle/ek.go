@@ -113,7 +113,7 @@ func (a *Anchors) index(intermediates []*x509.Certificate) map[string][]*node {
 		if c == nil || a.seen[string(c.Raw)] {
 			continue
 		}
-		// One whose name cannot be read is nobody's issuer.
+		// One that is malformed is nobody's issuer.
 		if n, err := newNode(c); err == nil {
 			extra[n.subject] = append(extra[n.subject], n)
 		}
@@ -125,8 +125,13 @@ func (a *Anchors) index(intermediates []*x509.Certificate) map[string][]*node {
 func checkKey(c *x509.Certificate) *EKError {
 	switch k := c.PublicKey.(type) {
 	case *rsa.PublicKey:
-		if bits := k.N.BitLen(); bits > limits.BundleRSABits {
+		switch bits := k.N.BitLen(); {
+		case bits > limits.BundleRSABits:
 			return refuse(UnparsableKey, "%s has an RSA key of %d bits", nameOf(c), bits)
+		case k.N.Bit(0) == 0:
+			return refuse(WeakKey, "%s has an RSA key with an even modulus", nameOf(c))
+		case k.E < 3 || k.E%2 == 0: // what 1 encrypts, everybody can read
+			return refuse(WeakKey, "%s has an RSA key with the exponent %d", nameOf(c), k.E)
 		}
 	case *ecdsa.PublicKey, ed25519.PublicKey:
 	default: // crypto/x509 leaves it nil for RSA keys limited to OAEP, as in TPMs 1.2

@@ -12,6 +12,9 @@ var (
 	oidKeyUsage          = asn1.ObjectIdentifier{2, 5, 29, 15}
 	oidNameConstraints   = asn1.ObjectIdentifier{2, 5, 29, 30}
 	oidPolicyConstraints = asn1.ObjectIdentifier{2, 5, 29, 36}
+	oidPolicyMappings    = asn1.ObjectIdentifier{2, 5, 29, 33}
+	oidExtKeyUsage       = asn1.ObjectIdentifier{2, 5, 29, 37}
+	oidAnyPolicy         = asn1.ObjectIdentifier{2, 5, 29, 32, 0}
 )
 
 // decide says whether a path is a chain. It takes nothing from the search but what
@@ -25,7 +28,7 @@ func (s *search) decide(path []*node) *EKError {
 			return refused
 		}
 		if i == 0 {
-			continue // checkLeaf did the rest
+			continue // checkLeaf and newNode did the rest
 		}
 		if child := path[i-1]; child.issuer != n.subject || !s.proved(child, n) {
 			return refuse(BadSignature, "nothing shows that %s was issued by %s", nameOf(child.cert), nameOf(n.cert))
@@ -37,7 +40,7 @@ func (s *search) decide(path []*node) *EKError {
 	if !path[len(path)-1].root {
 		return missing(path[len(path)-1])
 	}
-	if slices.ContainsFunc(path[1:], constrained) {
+	if slices.ContainsFunc(path, constrained) {
 		return verifyByLibrary(path, s.at)
 	}
 	return nil
@@ -46,11 +49,17 @@ func (s *search) decide(path []*node) *EKError {
 // checkIssuer looks at a CA of a chain that has so many other CAs below it.
 func checkIssuer(n *node, below int) *EKError {
 	c := n.cert
+	if refused := checkKey(c); refused != nil {
+		return refused
+	}
 	if oids := c.UnhandledCriticalExtensions; len(oids) > 0 {
 		return refuse(UnknownCriticalExtension, "%s has the critical extension %v", nameOf(c), oids[0])
 	}
 	if limitsNames(c) {
 		return refuse(ConstraintBroken, "%s limits the names of what it certifies, which is not checked", nameOf(c))
+	}
+	if slices.ContainsFunc(c.PolicyMappings, mapsAny) {
+		return refuse(ConstraintBroken, "%s maps a policy that stands for any", nameOf(c))
 	}
 	if !n.root && !mayBeEK(c) {
 		return refuse(NotAnEK, "%s is of a CA that issues no EK certificates", nameOf(c))
@@ -66,8 +75,13 @@ func checkIssuer(n *node, below int) *EKError {
 	return nil
 }
 
-// constrained says whether a CA limits names or demands policies (RFC 5280,
-// 4.2.1.10 and 11). No TPM vendor's does.
+// mapsAny: RFC 5280, 6.1.4 (a) forbids that, also where no policy is demanded.
+func mapsAny(m x509.PolicyMapping) bool {
+	return m.IssuerDomainPolicy.EqualASN1OID(oidAnyPolicy) || m.SubjectDomainPolicy.EqualASN1OID(oidAnyPolicy)
+}
+
+// constrained says whether a certificate limits names or demands policies (RFC 5280,
+// 4.2.1.10 and 11); an EK's own may demand one of itself. No TPM vendor's does.
 func constrained(n *node) bool {
 	_, names := extension(n.cert, oidNameConstraints)
 	_, policies := extension(n.cert, oidPolicyConstraints)
@@ -115,8 +129,9 @@ func extension(c *x509.Certificate, oid asn1.ObjectIdentifier) (der []byte, foun
 	return nil, false
 }
 
-// limitsNames says whether a CA limits the directory names that it certifies (RFC
-// 5280, 4.2.1.10). An EK has no others, and crypto/x509 does not look at these.
+// limitsNames says whether a CA limits the directory names or mail addresses that it
+// certifies (RFC 5280, 4.2.1.10). Both may be in a subject, where crypto/x509 does not
+// look for them; an EK has no other names.
 func limitsNames(c *x509.Certificate) bool {
 	der, found := extension(c, oidNameConstraints)
 	if !found {
@@ -129,5 +144,5 @@ func limitsNames(c *x509.Certificate) bool {
 	}
 	rest, err := asn1.Unmarshal(der, &names)
 	return err != nil || len(rest) > 0 || slices.ContainsFunc(slices.Concat(names.Permitted, names.Excluded),
-		func(s subtree) bool { return s.Base.Tag == directoryName })
+		func(s subtree) bool { return s.Base.Tag == directoryName || s.Base.Tag == mailAddress })
 }

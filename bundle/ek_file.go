@@ -84,7 +84,7 @@ func cutPadding(data []byte) ([]byte, error) {
 	if err != nil {
 		return nil, errors.New("the DER in it is not whole")
 	}
-	if len(rest) > 0 && (rest[0] != 0x00 && rest[0] != 0xff || len(bytes.Trim(rest, string(rest[:1]))) > 0) {
+	if len(rest) > 0 && (rest[0] != 0x00 && rest[0] != 0xff || !bytes.Equal(rest[1:], rest[:len(rest)-1])) {
 		return nil, fmt.Errorf("%d bytes after the certificate are neither all 00 nor all FF", len(rest))
 	}
 	return outer.FullBytes, nil
@@ -113,7 +113,7 @@ func parseEKPEM(data []byte) (*EKFile, error) {
 // or not, and as a URL writes it.
 func jsonEK(data []byte) ([]byte, error) {
 	var answer struct {
-		Certificate string `json:"certificate"`
+		Certificate once `json:"certificate"`
 	}
 	if err := json.Unmarshal(data, &answer); err != nil {
 		return nil, fmt.Errorf("JSON: %s", quote(err.Error()))
@@ -121,10 +121,22 @@ func jsonEK(data []byte) ([]byte, error) {
 	if answer.Certificate == "" {
 		return nil, errors.New("JSON without a certificate")
 	}
-	text := strings.NewReplacer("%3D", "=", "%3d", "=").Replace(answer.Certificate)
+	text := strings.NewReplacer("%3D", "=", "%3d", "=").Replace(string(answer.Certificate))
 	der, err := base64.RawURLEncoding.Strict().DecodeString(strings.TrimRight(text, "="))
 	if err != nil {
 		return nil, errors.New("JSON with a certificate that is not in base64url")
 	}
 	return der, nil
+}
+
+// once is a text that is in an object once, however its name is written: of several,
+// readers take different ones.
+type once string
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (o *once) UnmarshalJSON(data []byte) error {
+	if *o != "" {
+		return errors.New("more than one certificate")
+	}
+	return json.Unmarshal(data, (*string)(o))
 }

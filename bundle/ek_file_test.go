@@ -92,6 +92,7 @@ func TestParseEKFileRefuses(t *testing.T) {
 		{"another certificate behind it", behind(string(leaf.Raw)), "neither all 00 nor all FF"},
 		{"both kinds of padding", behind("\x00\xff"), "2 bytes after the certificate"},
 		{"padding, and then something", behind("\x00\x00\x01"), "3 bytes after the certificate"},
+		{"padding of bytes that are as little text as FF", behind("\xff\x80\xfe\xff"), "4 bytes after the certificate"},
 		{"padding of another kind", behind("  "), "2 bytes after the certificate"},
 		{"other DER", []byte{0x30, 3, 2, 1, 5}, "not a certificate"},
 		{"large", append([]byte{0x30, 0x83, 1, 0, 0}, make([]byte, 1<<16)...), "more than 65536 bytes"},
@@ -101,6 +102,7 @@ func TestParseEKFileRefuses(t *testing.T) {
 		{"PEM with too many CAs", pemFile(crowd...), "more than 32 certificates of CAs"},
 		{"JSON without a certificate", []byte(`{"pubhash":"00"}`), "without a certificate"},
 		{"JSON with something else", []byte(`{"certificate":7}`), "JSON: "},
+		{"JSON with two certificates", []byte(`{"certificate":"MAA","Certificate":"MAA"}`), "more than one"},
 		{"JSON and more", append(intelJSON(t, encoded), '{'), "JSON: "},
 		{"JSON with plain base64", intelJSON(t, "+/+/"), "not in base64url"},
 		{"JSON with padding", intelJSON(t, base64.URLEncoding.EncodeToString(behind("\x00\x00"))), "not a certificate"},
@@ -119,7 +121,7 @@ func FuzzEKFile(f *testing.F) {
 	serial := []change{func(c *x509.Certificate) { c.SerialNumber = big.NewInt(7) }}
 	root := &authority{certify(f, nil, throwawayKey, caTemplate("Root"), serial), throwawayKey}
 	anchors := anchorsOf(f, root.cert)
-	leaf := certify(f, root, throwawayKey, ekTemplate(f), serial)
+	leaf := certify(f, root, throwawayEK, ekTemplate(f), serial)
 	f.Add(leaf.Raw)
 	f.Add(append(bytes.Clone(leaf.Raw), 0, 0, 0))
 	f.Add(append(bytes.Clone(leaf.Raw), 0xff))

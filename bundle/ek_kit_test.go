@@ -32,6 +32,15 @@ func newKey(t testing.TB) crypto.Signer {
 	return k
 }
 
+// throwawayEK is no secret: it makes EK certificates that are the same in each process.
+var throwawayEK = func() crypto.Signer {
+	k, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), append(make([]byte, 31), 1))
+	if err != nil {
+		panic(err)
+	}
+	return k
+}()
+
 // newRoot makes a CA that signs itself.
 func newRoot(t testing.TB, name string, changes ...func(*x509.Certificate)) *authority {
 	t.Helper()

@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"crypto/ed25519"
 	"crypto/x509"
 	"encoding/asn1"
 	"encoding/hex"
@@ -20,7 +21,11 @@ var (
 	oidSubjectAltName  = asn1.ObjectIdentifier{2, 5, 29, 17} // RFC 5280, 4.2.1.6
 )
 
-const directoryName = 4 // the tag in a GeneralName (RFC 5280, 4.2.1.6)
+// Tags in a GeneralName (RFC 5280, 4.2.1.6).
+const (
+	mailAddress   = 1
+	directoryName = 4
+)
 
 // checkLeaf says whether a certificate is for an EK, as far as it says so itself,
 // and reads what it says of the TPM. Real certificates keep only part of the TCG's
@@ -30,10 +35,11 @@ func checkLeaf(c *x509.Certificate) (*EKChain, *EKError) {
 	if refused := checkKey(c); refused != nil {
 		return nil, refused
 	}
+	_, signs := c.PublicKey.(ed25519.PublicKey)
 	switch {
 	case c.IsCA:
 		return nil, refuse(NotAnEK, "%s is that of a CA", nameOf(c))
-	case c.KeyUsage&(x509.KeyUsageKeyEncipherment|x509.KeyUsageKeyAgreement) == 0:
+	case signs || c.KeyUsage&(x509.KeyUsageKeyEncipherment|x509.KeyUsageKeyAgreement) == 0:
 		return nil, refuse(NotAnEK, "%s is not for a key that decrypts", nameOf(c))
 	case !mayBeEK(c):
 		return nil, refuse(NotAnEK, "%s is for other usages than an EK's", nameOf(c))
@@ -58,8 +64,12 @@ func mayBeEK(c *x509.Certificate) bool {
 	return !limited(c) || slices.ContainsFunc(c.UnknownExtKeyUsage, oidEKCertificate.Equal)
 }
 
-// limited says whether a certificate has extended key usages.
-func limited(c *x509.Certificate) bool { return len(c.ExtKeyUsage)+len(c.UnknownExtKeyUsage) > 0 }
+// limited says whether a certificate has a list of extended key usages: one that is
+// empty, which crypto/x509 takes for none, allows nothing.
+func limited(c *x509.Certificate) bool {
+	_, listed := extension(c, oidExtKeyUsage)
+	return listed
+}
 
 // tpmAttributes reads the subject alternative name: one directory name, in which
 // each attribute of the TPM is once (TCG EK Credential Profile, 3.2.9).

@@ -17,6 +17,7 @@ type search struct {
 	anchors *Anchors
 	extra   map[string][]*node
 	at      time.Time
+	looks   int // possible issuers looked at
 	checks  int // signatures checked
 	proofs  map[link]bool
 
@@ -100,6 +101,12 @@ func (n *node) sameCA(other *node) bool {
 // link checks whether issuer may issue certificates and issued child. The key is
 // looked at first: with a hostile one, the check would take minutes.
 func (s *search) link(child, issuer *node) *EKError {
+	if s.looks++; s.looks > limits.BundleLooks || s.checks > limits.BundleChecks {
+		s.depth = limits.BundleChain // nothing comes further any more
+		s.refused = refuse(TooComplex, "no chain was found by checking %d signatures of %d possible issuers",
+			min(s.checks, limits.BundleChecks), min(s.looks, limits.BundleLooks))
+		return s.refused
+	}
 	if refused := checkKey(issuer.cert); refused != nil {
 		return refused
 	}
@@ -113,11 +120,7 @@ func (s *search) link(child, issuer *node) *EKError {
 	if s.proved(child, issuer) {
 		return nil
 	}
-	if s.checks++; s.checks > limits.BundleChecks {
-		s.depth = limits.BundleChain // nothing comes further any more
-		s.refused = refuse(TooComplex, "no chain was found by checking %d signatures", limits.BundleChecks)
-		return s.refused
-	}
+	s.checks++
 	err := s.prove(child, issuer)
 	if err == nil {
 		return nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/asn1"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,6 +19,9 @@ func parseName(der []byte) ([]attributeSET, error) {
 		return nil, fmt.Errorf("distinguished name: %w", err)
 	} else if len(rest) > 0 {
 		return nil, fmt.Errorf("distinguished name: %d bytes after it", len(rest))
+	}
+	if slices.ContainsFunc(rdns, func(rdn attributeSET) bool { return len(rdn) == 0 }) {
+		return nil, errors.New("distinguished name: a part of it is empty")
 	}
 	return rdns, nil
 }

@@ -69,6 +69,9 @@ const (
 	// honest search needs a few more than the chain has links, because CAs share
 	// names.
 	BundleChecks = 64
+	// BundleLooks is how many possible issuers are looked at in search of one chain,
+	// with or without a check: by certifying each other, few make many paths.
+	BundleLooks = 10_000
 	// BundleRSABits is the largest RSA key whose signatures are checked, as in
 	// crypto/tls: the work grows with the square, and a certificate has room for
 	// half a million bits.
