@@ -108,8 +108,10 @@ func checkURL(s string) error {
 // CheckEvidence says why an entry cannot have a link to evidence: it must be https and
 // in normal form, and may have a fragment.
 func CheckEvidence(link string) error {
-	_, err := checkLink(link)
-	return err
+	if _, err := checkLink(link); err != nil {
+		return fmt.Errorf("evidence: %w", err)
+	}
+	return nil
 }
 
 // checkLink allows one spelling of an https URL without credentials.

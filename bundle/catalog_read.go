@@ -189,7 +189,7 @@ func (r *catalogReader) certificate(vendor string, item strictyaml.Located[certi
 	r.note(c.Notes, "notes")
 	e := Entry{
 		Vendor: vendor, Name: c.Name.Value, Description: c.Description.Value, URL: r.address(item, whole),
-		Status: r.status(c.Status), Evidence: r.evidence(c.Evidence), Exceptions: r.exceptions(c.Exceptions),
+		Status: r.status(c.Status), Evidence: r.evidence(c.Evidence), Exceptions: r.each(c.Exceptions, "exception", CheckException),
 		Notes: c.Notes.Value, Line: item.Line,
 	}
 	for _, pin := range c.Validation.Value.Fingerprint.Value.pins() {
@@ -267,29 +267,20 @@ func (r *catalogReader) evidence(links list[string]) []string {
 	if n := len(links.Value); n > limits.CatalogEvidence {
 		r.report(links.Line, 0, "evidence", "%d links; want at most %d", n, limits.CatalogEvidence)
 	}
-	var all []string
-	for _, link := range links.Value {
-		if err := CheckEvidence(link.Value); err != nil {
-			r.report(link.Line, link.Column, "evidence", "evidence: %v", err)
-		}
-		if slices.Contains(all, link.Value) {
-			r.report(link.Line, link.Column, "duplicate", "evidence %s is here twice", quote(link.Value))
-		}
-		all = append(all, link.Value)
-	}
-	return all
+	return r.each(links, "evidence", CheckEvidence)
 }
 
-func (r *catalogReader) exceptions(ids list[string]) []string {
+// each reads a list of texts that pass a check, each once.
+func (r *catalogReader) each(texts list[string], rule string, check func(string) error) []string {
 	var all []string
-	for _, id := range ids.Value {
-		if err := CheckException(id.Value); err != nil {
-			r.report(id.Line, id.Column, "exception", "%v", err)
+	for _, t := range texts.Value {
+		if err := check(t.Value); err != nil {
+			r.report(t.Line, t.Column, rule, "%v", err)
 		}
-		if slices.Contains(all, id.Value) {
-			r.report(id.Line, id.Column, "duplicate", "exception %s is here twice", quote(id.Value))
+		if slices.Contains(all, t.Value) {
+			r.report(t.Line, t.Column, "duplicate", "%s %s is here twice", rule, quote(t.Value))
 		}
-		all = append(all, id.Value)
+		all = append(all, t.Value)
 	}
 	return all
 }

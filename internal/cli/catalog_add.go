@@ -100,7 +100,7 @@ func (f *catalogAddFlags) parse() error {
 	}
 	for _, link := range f.evidence {
 		if err := bundle.CheckEvidence(link); err != nil {
-			return usageError(fmt.Errorf("evidence: %w", err))
+			return usageError(err)
 		}
 	}
 	for _, id := range f.exceptions {
