@@ -4,10 +4,7 @@ import (
 	"context"
 	"net"
 	"sync"
-	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/sealsmith/sealsmith/internal/limits"
 )
@@ -112,23 +109,4 @@ func (s *Server) slowDown(ctx context.Context, c *conn) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-}
-
-// hungUp says whether the client has closed the connection, also if it sent more than
-// was read before it did.
-func (n *conn) hungUp() (gone bool) {
-	socket, ok := n.Conn.(syscall.Conn)
-	if !ok {
-		return false
-	}
-	raw, err := socket.SyscallConn()
-	if err != nil {
-		return true
-	}
-	err = raw.Control(func(fd uintptr) {
-		state := []unix.PollFd{{Fd: int32(fd)}} // that a peer hung up is always told
-		_, err := unix.Poll(state, 0)
-		gone = err == nil && state[0].Revents&unix.POLLHUP != 0
-	})
-	return gone || err != nil
 }

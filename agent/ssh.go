@@ -116,12 +116,13 @@ func (c *sshConn) serve(ctx context.Context) error {
 }
 
 // watch sees to it that what takes long ends when the client is gone: one that stopped
-// sending no longer wants its answer. Until the end of the watch nobody else reads.
+// sending no longer wants its answer. Of one that sent more than is read ahead, it is only
+// seen that it hung up. Until the end of the watch nobody else reads.
 func (c *sshConn) watch() (end func()) {
 	done := make(chan struct{})
 	late := time.AfterFunc(limits.AgentWatch, func() {
 		defer close(done)
-		if c.frames.ended() {
+		if c.frames.ended() || c.conn.hangsUp() {
 			c.gone()
 		}
 	})

@@ -61,8 +61,9 @@ func TestWatch(t *testing.T) {
 	}
 
 	for name, messages := range map[string][][]byte{
-		"nothing more":  {sign},
-		"more messages": {sign, list, sign, list},
+		"nothing more":            {sign},
+		"more messages":           {sign, list, sign, list},
+		"more than is read ahead": {sign, make([]byte, 2*limits.AgentBuffer), sign},
 	} {
 		conn := dial()
 		send(conn, messages...)
