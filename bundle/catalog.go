@@ -120,9 +120,13 @@ func checkLink(s string) (*url.URL, error) {
 		return nil, fmt.Errorf("longer than %d bytes", limits.BundleText)
 	}
 	u, err := url.Parse(s)
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, errors.New("not a URL") // which may hold a password: not repeated
+	}
+	if u.Port() == "" || u.Port() == "443" { // what https has anyway (RFC 3986, 6.2.3)
+		u.Host = strings.TrimSuffix(u.Host, ":"+u.Port())
+	}
+	switch {
 	case u.User != nil:
 		return nil, errors.New("credentials in a URL")
 	case u.Scheme != "https":

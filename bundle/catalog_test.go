@@ -135,6 +135,8 @@ func TestParseCatalogRefuses(t *testing.T) {
 		{"http", "https://pki.example/one", "http://pki.example/one", "line 9: url of \"CA one\": \"http://pki.example/one.crt\" is not https"},
 		{"file", "https://pki.example/one", "file:///etc/passwd", "is not https"},
 		{"no url", `url: "https://pki.example/two.crt"`, `url: ""`, "line 15"},
+		{"port of https", "https://pki.example/one", "https://pki.example:443/one", `line 9: url of "CA one": "https://pki.example:443/one.crt" is not in normal form; want "https://pki.example/one.crt"`},
+		{"empty port", "https://pki.example/one", "https://pki.example:/one", `is not in normal form; want "https://pki.example/one.crt"`},
 		{"credentials", "https://pki.example/one", "https://me:secret@pki.example/one", `line 9: url of "CA one": credentials in a URL`},
 		{"status", `"historic"`, `"old"`, `line 16: status "old" is neither "current" nor "historic"`},
 		{"status empty", `"historic"`, `""`, `line 16: status "" is neither`},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/cenkalti/backoff/v5"
 
@@ -67,8 +68,11 @@ func hostOf(raw string) string {
 	if err != nil {
 		return ""
 	}
-	return u.Host
+	return siteOf(u)
 }
+
+// siteOf is the host and port of a URL in one spelling.
+func siteOf(u *url.URL) string { return strings.TrimSuffix(strings.ToLower(u.Host), ":443") }
 
 // finish records the outcome of one entry.
 func (j *job) finish(i int, s Source) {

@@ -279,6 +279,38 @@ func TestFetchFaults(t *testing.T) {
 	})
 }
 
+// TestRedirectToTheSameHost, in another spelling.
+func TestRedirectToTheSameHost(t *testing.T) {
+	f := &Fetcher{}
+	j := f.newJob([]Entry{entry(testCA(t, "IFX", 1), "https://pki.example/1"), entry(testCA(t, "IFX", 2), "https://pki.example:8443/2")})
+	go func() {
+		for event := range j.events {
+			event()
+		}
+	}()
+	defer close(j.events)
+	from := httptest.NewRequest(http.MethodGet, "https://pki.example/1", nil)
+	for target, want := range map[string]string{
+		"https://PKI.Example/2":        "",
+		"https://pki.example:443/2":    "",
+		"https://PKI.EXAMPLE:8443/2":   "",
+		"https://pki.example:8444/2":   "a host that the catalog does not list",
+		"https://pki.example.:443/2":   "a host that the catalog does not list",
+		"https://pki.example:443:44/2": "a host that the catalog does not list",
+	} {
+		to := from.Clone(t.Context())
+		to.URL.Host = strings.Split(target, "/")[2]
+		err := j.checkRedirect(to, []*http.Request{from})
+		if want != "" {
+			wantError(t, err, want)
+			continue
+		}
+		if back := j.checkRedirect(from, []*http.Request{to}); err != nil || back != nil {
+			t.Errorf("%s: %v, and back: %v", target, err, back)
+		}
+	}
+}
+
 // TestFetchTLS: a site that cannot prove its name, or does not speak TLS, is
 // asked once.
 func TestFetchTLS(t *testing.T) {

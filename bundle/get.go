@@ -50,13 +50,13 @@ func (e *redirectError) Error() string { return e.reason }
 // to a stranger, or into the network we stand in.
 func (j *job) checkRedirect(r *http.Request, via []*http.Request) error {
 	target := quote(r.URL.Redacted())
-	j.answered(j.hosts[via[len(via)-1].URL.Host])
+	j.answered(j.hosts[siteOf(via[len(via)-1].URL)])
 	switch {
 	case r.URL.Scheme != "https":
 		return &redirectError{fmt.Sprintf("redirects to %s, which is not https", target)}
 	case r.URL.User != nil:
 		return &redirectError{fmt.Sprintf("redirects to %s, a URL with credentials", target)}
-	case j.hosts[r.URL.Host] == nil:
+	case j.hosts[siteOf(r.URL)] == nil:
 		return &redirectError{fmt.Sprintf("redirects to %s, a host that the catalog does not list", target)}
 	case len(via) > limits.BundleRedirects:
 		return &redirectError{fmt.Sprintf("redirects more than %d times", limits.BundleRedirects)}
