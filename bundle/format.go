@@ -47,6 +47,11 @@ var orders = map[Format]func(a, b record) int{
 // encode writes a bundle whose header and certificates were checked.
 func encode(h Header, records []record) []byte {
 	var out bytes.Buffer
+	size := 0
+	for _, r := range records {
+		size += 2*len(r.X509.Raw) + 1<<10 // more than its PEM and comments
+	}
+	out.Grow(size)
 	header, block := sealsmithHeader, sealsmithRecord
 	if h.Format == TPMTB {
 		header, block = tpmtbHeader, tpmtbRecord
@@ -55,7 +60,8 @@ func encode(h Header, records []record) []byte {
 	for _, r := range records {
 		out.WriteByte('\n')
 		block(&out, r)
-		out.Write(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: r.X509.Raw}))
+		// A buffer takes all, and there are no headers: no error.
+		_ = pem.Encode(&out, &pem.Block{Type: "CERTIFICATE", Bytes: r.X509.Raw})
 	}
 	return out.Bytes()
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -79,14 +80,20 @@ func (w *stickyWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// readAll reads at most limit bytes.
+// readAll reads at most limit bytes. A file is read into one piece of memory of its
+// size: most of what a short command waits for is memory that it never had before.
 func readAll(f io.Reader, name string, limit int64) ([]byte, error) {
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
+	var data bytes.Buffer
+	if file, ok := f.(*os.File); ok {
+		if info, err := file.Stat(); err == nil {
+			data.Grow(int(min(info.Size(), limit)) + bytes.MinRead)
+		}
+	}
+	if _, err := data.ReadFrom(io.LimitReader(f, limit+1)); err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
-	if int64(len(data)) > limit {
+	if int64(data.Len()) > limit {
 		return nil, fmt.Errorf("read %s: longer than %d bytes", name, limit)
 	}
-	return data, nil
+	return data.Bytes(), nil
 }
