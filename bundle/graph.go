@@ -39,6 +39,7 @@ func NewGraph(certs []Certificate) (*Graph, error) {
 		bySubject[n.subject] = append(bySubject[n.subject], i)
 	}
 	candidates := make([][]int, len(certs))
+	checks := limits.BundleSetChecks + len(certs)*limits.BundleSetChecksEach
 	for i, n := range nodes {
 		for _, k := range bySubject[n.issuer] {
 			if n.foreignTo(nodes[k]) < 2 {
@@ -48,6 +49,10 @@ func NewGraph(certs []Certificate) (*Graph, error) {
 		if len(candidates[i]) > limits.BundleChecks {
 			return nil, fmt.Errorf("%s %q: more than %d certificates have the name of its issuer",
 				certs[i].Vendor, certs[i].Name, limits.BundleChecks)
+		}
+		if checks -= len(candidates[i]); checks < 0 {
+			return nil, fmt.Errorf("%s %q: too many certificates share their names with others to say which issued which",
+				certs[i].Vendor, certs[i].Name)
 		}
 	}
 	g := &Graph{make([][]Link, len(certs))}

@@ -3,9 +3,12 @@ package bundle
 import (
 	"crypto/x509"
 	"encoding/asn1"
+	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/sealsmith/sealsmith/internal/limits"
 )
 
 // issue makes a CA certificate that issuer signed, with the subject as it is in
@@ -44,6 +47,20 @@ func TestGraph(t *testing.T) {
 		if self := g.SelfSigned(i); self != (i == 1) {
 			t.Errorf("SelfSigned(%d) = %v", i, self)
 		}
+	}
+}
+
+// TestGraphBoundsWork: many CAs of one name are refused before a signature is checked,
+// even if no certificate alone has too many issuers.
+func TestGraphBoundsWork(t *testing.T) {
+	var certs []Certificate
+	for i := range limits.BundleChecks {
+		certs = append(certs, Certificate{"IFX", fmt.Sprint(i), selfSigned(t, template(int64(i+1), "Same"))})
+	}
+	_, err := NewGraph(certs)
+	wantError(t, err, `IFX "`, "too many certificates share their names")
+	if _, err := NewGraph(certs[:30]); err != nil {
+		t.Error(err)
 	}
 }
 

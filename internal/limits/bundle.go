@@ -72,6 +72,11 @@ const (
 	// BundleLooks is how many possible issuers are looked at in search of one chain,
 	// with or without a check: by certifying each other, few make many paths.
 	BundleLooks = 10_000
+	// BundleSetChecks is how many signatures are checked to see which certificate of
+	// a set issued which, and BundleSetChecksEach how many more for each: one is what
+	// most need, and two what renewed CAs need.
+	BundleSetChecks     = 1024
+	BundleSetChecksEach = 4
 	// BundleRSABits is the largest RSA key whose signatures are checked, as in
 	// crypto/tls: the work grows with the square, and a certificate has room for
 	// half a million bits.
