@@ -190,6 +190,32 @@ func TestHostThatAnswers(t *testing.T) {
 	wantError(t, err, "1 of 50 certificates", "/slow: no answer in time")
 }
 
+// TestGiveUp: which failure of one request says that the host is not there.
+func TestGiveUp(t *testing.T) {
+	for _, c := range []struct {
+		limit   int
+		answers bool
+		err     error
+		gone    bool
+	}{
+		{1, false, errors.New("connection refused"), true},
+		{1, false, errTimeout, true},
+		{16, false, errTimeout, true}, // it takes connections, that is all
+		{16, false, errors.New("reset"), false},
+		{16, true, errTimeout, false},
+		{16, true, errors.New("status 404"), false},
+		{16, false, nil, false},
+		{1, false, nil, false},
+	} {
+		j := (&Fetcher{}).newJob([]Entry{{URL: "https://a.example/1"}, {URL: "https://a.example/2"}})
+		h := &host{queue: []int{0, 1}, limit: c.limit, answers: c.answers}
+		j.giveUp(h, c.err)
+		if gone := len(h.queue) == 0; gone != c.gone || gone != (j.done == 2) {
+			t.Errorf("%+v: given up: %v, %d done", c, gone, j.done)
+		}
+	}
+}
+
 // TestFetchWithoutNetwork: where no site can be found, one line says so, and what
 // needs no network.
 func TestFetchWithoutNetwork(t *testing.T) {

@@ -22,6 +22,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -476,6 +477,44 @@ func TestFetchIsBoundedInAll(t *testing.T) {
 	}
 	if most != limits.BundleWorkers || connections != 3 {
 		t.Errorf("%d requests at once, want %d; %d connections", most, limits.BundleWorkers, connections)
+	}
+}
+
+// TestRunIsBounded: no more is asked at once than all, one host, and one without a
+// connection allow.
+func TestRunIsBounded(t *testing.T) {
+	for _, c := range []struct{ hosts, limit, want int }{
+		{3, limits.BundleWorkersPerHost, limits.BundleWorkers},
+		{1, limits.BundleWorkersPerHost, limits.BundleWorkersPerHost},
+		{3, 1, 3},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var entries []Entry
+			for i := range 2 * limits.BundleWorkers {
+				entries = append(entries, Entry{URL: fmt.Sprintf("https://%d.example/%d", i%c.hosts, i)})
+			}
+			j := (&Fetcher{}).newJob(entries)
+			for i, e := range entries {
+				h := j.hosts[hostOf(e.URL)]
+				h.limit, h.queue = c.limit, append(h.queue, i)
+			}
+			var asked atomic.Int64
+			answer := make(chan struct{})
+			go j.run(func(int, *host) Source {
+				asked.Add(1)
+				<-answer
+				return Source{}
+			}, func(s Source) Source { return s })
+			synctest.Wait()
+			if n := asked.Load(); int(n) != c.want {
+				t.Errorf("%+v: %d at once", c, n)
+			}
+			close(answer)
+			synctest.Wait()
+			if n := asked.Load(); int(n) != len(entries) || j.done != len(entries) {
+				t.Errorf("%+v: %d asked, %d done", c, n, j.done)
+			}
+		})
 	}
 }
 
