@@ -181,6 +181,16 @@ func (p *PINs) confirm(ctx context.Context, id key.ID, q Question) error {
 	return p.prompt(ctx, q.Peer, func(ctx context.Context) error { return p.prompter.Confirm(ctx, q) })
 }
 
+// tired refuses who was told no again and again.
+func (p *PINs) tired(from Peer) error {
+	wait := p.noes.over(from.PID)
+	if wait == 0 {
+		return nil
+	}
+	return hint.Wrap(fmt.Errorf("too many questions were answered with no: %w", key.ErrDenied),
+		fmt.Sprintf("in %v a person can be asked again", (wait+time.Second).Truncate(time.Second)))
+}
+
 var errNoAnswer = fmt.Errorf("nobody answered the prompt: %w", key.ErrDenied)
 
 // prompt waits for a place on the screen and runs f with a context that ends when
@@ -188,15 +198,17 @@ var errNoAnswer = fmt.Errorf("nobody answered the prompt: %w", key.ErrDenied)
 // was told no again and again is not asked about for a while: nobody is to say yes
 // because they are tired of it.
 func (p *PINs) prompt(ctx context.Context, from Peer, f func(ctx context.Context) error) error {
-	if wait := p.noes.over(from.PID); wait > 0 {
-		return hint.Wrap(fmt.Errorf("too many questions were answered with no: %w", key.ErrDenied),
-			fmt.Sprintf("in %v a person can be asked again", (wait+time.Second).Truncate(time.Second)))
+	if err := p.tired(from); err != nil {
+		return err
 	}
 	release, err := p.wait(ctx, p.places)
 	if err != nil {
 		return err
 	}
 	defer release()
+	if err := p.tired(from); err != nil {
+		return err // by answers since
+	}
 	ctx, cancelTime := context.WithTimeoutCause(ctx, limits.PromptTime, errNoAnswer)
 	defer cancelTime()
 	ctx, cancel := context.WithCancelCause(ctx)

@@ -1,9 +1,12 @@
 package agent
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -166,6 +169,28 @@ func TestNoIsNo(t *testing.T) {
 			if err := ask(1); err != nil {
 				t.Fatalf("after a while: %v", err)
 			}
+		}
+	})
+}
+
+// TestNoToAll: so it is for those who asked about many keys before the first no.
+func TestNoToAll(t *testing.T) {
+	inBubble(t, func(t *testing.T, p *person, pins *PINs) {
+		p.confirm = func(context.Context, Question) error {
+			time.Sleep(time.Second)
+			return key.ErrDenied
+		}
+		var all sync.WaitGroup
+		for i := range 20 {
+			all.Go(func() {
+				if err := pins.confirm(t.Context(), key.ID(fmt.Sprint(i)), Question{Peer: Peer{PID: 1}}); !errors.Is(err, key.ErrDenied) {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if n := len(p.questions()); n < limits.Noes || n > limits.Noes+limits.Prompts {
+			t.Errorf("asked %d times", n)
 		}
 	})
 }
