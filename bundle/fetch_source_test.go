@@ -128,7 +128,10 @@ func TestFillMendsTheStore(t *testing.T) {
 	}
 	_, err = f.Fetch(t.Context(), entries)
 	wantError(t, err, "holds other bytes")
-	f.Save = true
+	f.Save, f.Offline = true, true
+	_, err = f.Fetch(t.Context(), entries)
+	wantError(t, err, "holds other bytes")
+	f.Offline = false
 	if _, err := f.Fetch(t.Context(), entries); err != nil || !has(f.Store, cert.X509.Raw) || s.requests.Load() != 1 {
 		t.Errorf("%v, %d requests", err, s.requests.Load())
 	}
