@@ -1,10 +1,10 @@
 package bundle
 
 import (
-	"bytes"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"fmt"
+	"math/big"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -20,13 +20,15 @@ type CRLs struct {
 }
 
 type crl struct {
-	list    *x509.RevocationList
-	revoked map[string]x509.RevocationListEntry // by serial number
-	// defect says why a certificate that is not on the list may be revoked all the
+	list    *x509.RevocationList // without its entries
+	revoked map[string]time.Time // by serial number, see [serialText]
+	// defect says why any certificate that is not on the list may be revoked all the
 	// same.
 	defect string
-	// unread: a critical extension gives the entries a meaning that we do not know.
+	// unread: an extension gives the entries a meaning that we do not know.
 	unread bool
+	// part says which of the CA's certificates it is of, if it is not of all.
+	part *distributionPoint
 	// signer is, once known, the anchor whose key signed the list.
 	signer atomic.Pointer[node]
 }
@@ -55,10 +57,13 @@ type Revocation struct {
 // Who signed them is found out when they are used.
 func ParseCRLs(files ...[]byte) (*CRLs, error) {
 	l := &CRLs{byIssuer: map[string][]*crl{}}
-	count := 0
+	count, size := 0, 0
 	add := func(der []byte) error {
 		if count++; count > limits.BundleCRLs {
 			return fmt.Errorf("more than %d revocation lists", limits.BundleCRLs)
+		}
+		if size += len(der); size > limits.BundleCRLSize {
+			return fmt.Errorf("the revocation lists have more than %d bytes", limits.BundleCRLSize)
 		}
 		return l.add(der)
 	}
@@ -93,15 +98,17 @@ func (l *CRLs) add(der []byte) error {
 	if err != nil {
 		return fmt.Errorf("issuer: %w", err)
 	}
-	one := &crl{list: list, revoked: map[string]x509.RevocationListEntry{}}
-	if i := slices.IndexFunc(list.Extensions, isCritical); i >= 0 {
-		one.unread = true
-		one.defect = fmt.Sprintf("has the critical extension %v: it is not a list of all that the CA revoked", list.Extensions[i].Id)
-	} else if _, weak := vetSignature(&x509.Certificate{SignatureAlgorithm: list.SignatureAlgorithm}, time.Time{}); weak != "" {
+	// What crypto/x509 makes of the entries takes ten times the room of the list.
+	one := &crl{revoked: map[string]time.Time{}, list: &x509.RevocationList{
+		RawTBSRevocationList: list.RawTBSRevocationList, SignatureAlgorithm: list.SignatureAlgorithm, Signature: list.Signature,
+		ThisUpdate: list.ThisUpdate, NextUpdate: list.NextUpdate, Extensions: list.Extensions,
+	}}
+	if _, weak := vetSignature(&x509.Certificate{SignatureAlgorithm: list.SignatureAlgorithm}, time.Time{}); weak != "" {
 		one.defect = "is " + weak
 	}
+	one.readExtensions()
 	for _, e := range list.RevokedCertificateEntries {
-		one.revoked[e.SerialNumber.String()] = e
+		one.revoked[serialText(e.SerialNumber)] = e.RevocationTime
 		if slices.ContainsFunc(e.Extensions, isCritical) {
 			one.unread, one.defect = true, "has an entry with a critical extension"
 		}
@@ -109,6 +116,9 @@ func (l *CRLs) add(der []byte) error {
 	l.byIssuer[issuer] = append(l.byIssuer[issuer], one)
 	return nil
 }
+
+// serialText writes a number in the time that it takes to read it, unlike its String.
+func serialText(n *big.Int) string { return n.Text(16) }
 
 func isCritical(e pkix.Extension) bool { return e.Critical }
 
@@ -120,24 +130,28 @@ func (l *CRLs) look(child, issuer *node, at time.Time) Revocation {
 	if l == nil {
 		return found
 	}
+	var counts, unsigned bool // lists of its issuer, and of others of that name
 	for _, c := range l.byIssuer[issuer.subject] {
 		if !c.signedBy(issuer) {
+			unsigned = true
 			continue
 		}
-		entry, listed := c.revoked[child.cert.SerialNumber.String()]
-		switch {
-		case listed && !c.unread:
-			return Revocation{child.cert, IsRevoked, "revoked at " + entry.RevocationTime.UTC().Format(time.RFC3339)}
-		case found.Status == NotRevoked:
-		case c.defect != "":
-			found.Text = "the revocation list of its issuer " + c.defect
-		case c.list.NextUpdate.IsZero():
-			found.Text = "the revocation list of its issuer does not say when the next is due"
-		case c.list.NextUpdate.Before(at):
-			found.Text = "the revocation list of its issuer is stale: the next was due at " + c.list.NextUpdate.UTC().Format(time.RFC3339)
-		default:
-			found.Status, found.Text = NotRevoked, ""
+		counts = true
+		since, listed := c.revoked[serialText(child.cert.SerialNumber)]
+		if listed && !c.unread {
+			return Revocation{child.cert, IsRevoked, "revoked at " + since.UTC().Format(time.RFC3339)}
 		}
+		if found.Status == NotRevoked {
+			continue
+		}
+		if gap := c.gap(child.cert, at); gap != "" {
+			found.Text = "the revocation list of its issuer " + gap
+			continue
+		}
+		found.Status, found.Text = NotRevoked, ""
+	}
+	if unsigned && !counts {
+		found.Text = "a revocation list with the name of its issuer was not signed by its key, or by one that may not sign lists"
 	}
 	return found
 }
@@ -147,9 +161,8 @@ func (c *crl) signedBy(issuer *node) bool {
 	if c.signer.Load() == issuer {
 		return true
 	}
-	wants, has := c.list.AuthorityKeyId, issuer.cert.SubjectKeyId
-	if len(wants) > 0 && len(has) > 0 && !bytes.Equal(wants, has) || checkKey(issuer.cert) != nil ||
-		c.list.CheckSignatureFrom(issuer.cert) != nil {
+	// Key identifiers are not compared: one key may have several.
+	if checkKey(issuer.cert) != nil || c.list.CheckSignatureFrom(issuer.cert) != nil {
 		return false
 	}
 	if issuer.anchor {

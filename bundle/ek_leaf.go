@@ -23,8 +23,9 @@ var (
 
 // Tags in a GeneralName (RFC 5280, 4.2.1.6).
 const (
-	mailAddress   = 1
-	directoryName = 4
+	mailAddress     = 1
+	directoryName   = 4
+	uniformResource = 6
 )
 
 // checkLeaf says whether a certificate is for an EK, as far as it says so itself,
@@ -68,7 +69,7 @@ func mayBeEK(c *x509.Certificate) bool {
 // empty, which crypto/x509 takes for none, allows nothing.
 func limited(c *x509.Certificate) bool {
 	_, listed := extension(c, oidExtKeyUsage)
-	return listed
+	return listed || len(c.ExtKeyUsage)+len(c.UnknownExtKeyUsage) > 0
 }
 
 // tpmAttributes reads the subject alternative name: one directory name, in which

@@ -87,6 +87,9 @@ const (
 	// BundleCRL: the largest revocation list of a TPM vendor has some 10 kB, and
 	// one with 100,000 entries 4 MB.
 	BundleCRL = 8 << 20
+	// BundleCRLSize bounds all lists together: they are kept in memory, in four
+	// times their size if they hold nothing but short entries.
+	BundleCRLSize = 32 << 20
 	// BundleCRLs is ten times what the vendors publish.
 	BundleCRLs = 256
 )
