@@ -1,12 +1,14 @@
 package cli
 
 import (
+	"runtime/debug"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/sealsmith/sealsmith/bundle"
+	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/verify"
 )
 
@@ -50,6 +52,7 @@ for how long. To look at an old release, give --state none.
 Any reason to say no is exit status 3; being older than --max-age is 6.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			debug.SetGCPercent(limits.VerifyGarbage)
 			f.fresh.hasMaxAge = cmd.Flags().Changed("max-age")
 			if err := isFolder(args[0]); err != nil {
 				return err

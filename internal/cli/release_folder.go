@@ -6,6 +6,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"sync"
 	"syscall"
 
 	"github.com/sealsmith/sealsmith/bundle"
@@ -115,7 +116,7 @@ func releaseLimit(name string) int64 {
 	case match == nil:
 		return 0
 	case match[1] == sigstoreEnding:
-		return limits.SigstoreBundle
+		return limits.ReleaseSigstore
 	}
 	return limits.SSHSIG
 }
@@ -145,24 +146,23 @@ func (r *releaseFolder) checkFiles() ([]string, error) {
 	if err != nil {
 		return nil, refused(verify.ChangedFile, "%w", err)
 	}
+	kinds := bundle.Kinds()
+	r.bundles = make([]*bundle.Bundle, len(kinds))
+	errs := make([]error, len(kinds))
+	var wg sync.WaitGroup
+	for i, kind := range kinds {
+		wg.Go(func() { r.bundles[i], errs[i] = r.readBundle(sums, kind) })
+	}
+	wg.Wait()
 	var checks []string
-	for _, kind := range bundle.Kinds() {
-		name := kind.FileName()
-		data, err := r.summed(sums, name)
-		if err != nil {
-			return nil, err
+	for i, kind := range kinds {
+		if errs[i] != nil {
+			return nil, errs[i]
 		}
-		b, err := bundle.Parse(data)
-		if err != nil {
-			return nil, refused(verify.MalformedFile, "%s: %w", name, err)
-		}
-		if b.Header().Kind != kind {
-			return nil, refused(verify.MalformedFile, "%s holds %s", name, b.Header().Kind)
-		}
-		r.bundles = append(r.bundles, b)
 		checks = append(checks,
-			name+" has the digest that SHA256SUMS names",
-			fmt.Sprintf("%s is a well-formed bundle of %d %s, dated %s", name, len(b.Certificates()), kind, b.Header().Date))
+			kind.FileName()+" has the digest that SHA256SUMS names",
+			fmt.Sprintf("%s is a well-formed bundle of %d %s, dated %s",
+				kind.FileName(), len(r.bundles[i].Certificates()), kind, r.bundles[i].Header().Date))
 	}
 	data, err = r.summed(sums, bundle.IndexName)
 	if err != nil {
@@ -172,6 +172,22 @@ func (r *releaseFolder) checkFiles() ([]string, error) {
 		return nil, refused(verify.MalformedFile, "%s: %w", bundle.IndexName, err)
 	}
 	return append(checks, bundle.IndexName+" has the digest that SHA256SUMS names and says what the bundles hold"), nil
+}
+
+// readBundle reads the bundle of a kind.
+func (r *releaseFolder) readBundle(sums bundle.Sums, kind bundle.Kind) (*bundle.Bundle, error) {
+	data, err := r.summed(sums, kind.FileName())
+	if err != nil {
+		return nil, err
+	}
+	b, err := bundle.Parse(data)
+	if err != nil {
+		return nil, refused(verify.MalformedFile, "%s: %w", kind.FileName(), err)
+	}
+	if b.Header().Kind != kind {
+		return nil, refused(verify.MalformedFile, "%s holds %s", kind.FileName(), b.Header().Kind)
+	}
+	return b, nil
 }
 
 // checkParents checks the signatures on which the index relies, after checkFiles.
