@@ -53,6 +53,9 @@ func (f *freshFlags) check(dir string) error {
 			return withoutState(err)
 		}
 	}
+	if _, err := os.Stat(filepath.Dir(f.state)); err != nil {
+		return withoutState(fmt.Errorf("folder of what was seen before: %w", err))
+	}
 	if err := verify.Outside(dir, filepath.Dir(f.state)); err != nil {
 		return withoutState(err)
 	}

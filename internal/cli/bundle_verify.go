@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -81,6 +82,9 @@ func (f *bundleVerifyFlags) policy(dir string) (verify.Policy, error) {
 		return policy, err
 	}
 	policy.Namespace = f.namespace
+	if len(f.require) == 0 {
+		return policy, usageError(errors.New("--require names no signature format: give sshsig, sigstore or both"))
+	}
 	for _, text := range f.require {
 		format, err := verify.ParseFormat(text)
 		if err != nil {

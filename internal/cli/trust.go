@@ -66,7 +66,8 @@ func (f *trustFlags) trust(dir string) (*verify.Trust, error) {
 				return nil, err
 			}
 			if _, err := verify.ParseKeys(files[i]); err != nil {
-				return nil, fmt.Errorf("%s: %w", path, err)
+				return nil, hint.Wrap(fmt.Errorf("%s: %w", path, err),
+					"give a public key; a file that says whose keys they are goes with --allowed-signers FILE --identity WHO")
 			}
 		}
 		return verify.ParseKeys(files...)

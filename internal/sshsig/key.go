@@ -60,6 +60,9 @@ func ParsePublicKeys(data []byte) ([]crypto.PublicKey, error) {
 // parseTextKey reads "type base64 [comment]".
 func parseTextKey(text string) (ssh.PublicKey, error) {
 	keyType, text := cutField(text)
+	if !isKeyType(keyType) {
+		return nil, fmt.Errorf("%w: %.40q is no type of key", ErrKey, keyType)
+	}
 	encoded, _ := cutField(text)
 	blob, err := strictBase64.DecodeString(encoded)
 	if err != nil {
