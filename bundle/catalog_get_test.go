@@ -56,6 +56,21 @@ func TestGet(t *testing.T) {
 	}
 }
 
+// TestListed: an entry is named only if all that it pins is there.
+func TestListed(t *testing.T) {
+	one, two := testCA(t, "IFX", 1), testCA(t, "IFX", 2)
+	half := entry(one, "https://pki.example/1")
+	half.Fingerprints[1] = FingerprintOf(crypto.SHA256, two.X509)
+	j := (&Fetcher{}).newJob([]Entry{half})
+	if got := j.listed(one.X509.Raw); got != nil {
+		t.Errorf("%v", got)
+	}
+	j = (&Fetcher{}).newJob([]Entry{half, entry(one, "https://pki.example/1")})
+	if got := j.listed(one.X509.Raw); got == nil || got.check(one.X509.Raw) != nil {
+		t.Errorf("%v", got)
+	}
+}
+
 func TestParseFingerprint(t *testing.T) {
 	want := fingerprint(crypto.SHA256, []byte("A"))
 	text := strings.ReplaceAll(want.String(), ":", "")

@@ -2,6 +2,7 @@ package bundle
 
 import (
 	"bytes"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
 	"fmt"
@@ -218,12 +219,16 @@ func TestFetchTLS(t *testing.T) {
 	t.Cleanup(plain.Close)
 	closed := httptest.NewServer(nil)
 	closed.Close()
+	old := newSite(t, serve(cert.X509.Raw), func(s *httptest.Server) {
+		s.TLS = &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}
+	})
 	noName := strings.Replace(s.URL, "127.0.0.1", "localhost", 1)
 	for _, c := range []struct {
 		name, url, want string
 		roots           *x509.CertPool
 	}{
 		{"unknown CA", s.URL, "certificate signed by unknown authority", x509.NewCertPool()},
+		{"TLS 1.1", old.URL, "tls: protocol version not supported", old.fetcher().RootCAs},
 		{"wrong name", noName, "not localhost", s.fetcher().RootCAs},
 		{"plain HTTP", strings.Replace(plain.URL, "http:", "https:", 1), "HTTP response to HTTPS client", nil},
 		{"nobody there", strings.Replace(closed.URL, "http:", "https:", 1), "connection refused", nil},
@@ -234,7 +239,7 @@ func TestFetchTLS(t *testing.T) {
 			wantError(t, err, c.want)
 		})
 	}
-	if n := s.requests.Load(); n != 0 {
+	if n := s.requests.Load() + old.requests.Load(); n != 0 {
 		t.Errorf("%d requests were sent to a server that is not trusted", n)
 	}
 }
