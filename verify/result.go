@@ -1,6 +1,8 @@
 package verify
 
 import (
+	"slices"
+
 	"github.com/sealsmith/sealsmith/key"
 	"github.com/sealsmith/sealsmith/provenance"
 )
@@ -25,6 +27,10 @@ type Signer struct {
 }
 
 func (r *Result) add(other *Result) {
-	r.Checks = append(r.Checks, other.Checks...)
+	for _, check := range other.Checks {
+		if !slices.Contains(r.Checks, check) { // both formats say whose the key is
+			r.Checks = append(r.Checks, check)
+		}
+	}
 	r.Signers = append(r.Signers, other.Signers...)
 }

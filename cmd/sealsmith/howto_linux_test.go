@@ -70,7 +70,6 @@ func TestHowtoBundle(t *testing.T) {
 	const catalogs = " --catalog ca/roots.yaml --catalog ca/intermediates.yaml --store ca/certs"
 	howto(t, "bundle.md", `bash `+filepath.Join(testenv.Root(), "scripts", "demo-catalog")+` ca
 sealsmith bundle build`+catalogs+` --offline --date 2026-04-11 --output old
-sealsmith key create bob --usage artifact
 openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ek.key -subj / -out ek.csr
 printf 'keyUsage=critical,keyAgreement\nextendedKeyUsage=2.23.133.8.1\n' > ek.ext
 openssl x509 -req -in ek.csr -CA ca/intermediates.pem -CAkey ca/intermediates.key -set_serial 5 -days 5 -extfile ek.ext -out ek.pem`,
