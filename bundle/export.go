@@ -75,10 +75,10 @@ func aliases(certs []Certificate) []pkcs12.TrustStoreEntry {
 	seen := map[string]bool{}
 	for i, c := range certs {
 		alias := c.Name
-		if seen[strings.ToLower(alias)] {
+		for seen[strings.Map(foldCase, alias)] {
 			alias = fmt.Sprintf("%s (%s, sha256:%x)", alias, c.Vendor, sha256.Sum256(c.X509.Raw))
 		}
-		seen[strings.ToLower(alias)] = true
+		seen[strings.Map(foldCase, alias)] = true
 		entries[i] = pkcs12.TrustStoreEntry{Cert: c.X509, FriendlyName: alias}
 	}
 	return entries

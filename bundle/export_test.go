@@ -2,6 +2,7 @@ package bundle
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/asn1"
 	"fmt"
 	"math/rand/v2"
@@ -190,6 +191,15 @@ func TestAliases(t *testing.T) {
 	}
 	if len(seen) != 4 || !seen["ifx ca 1"] {
 		t.Errorf("aliases: %v", seen)
+	}
+	// Greek has two small letters for one capital, and a name may be what another
+	// would become.
+	a, b, c := testCA(t, "IFX", 1), testCA(t, "IFX", 2), testCA(t, "IFX", 3)
+	a.Name, b.Name = "CA ΑΣ", "CA ας"
+	c.Name = fmt.Sprintf("%s (IFX, sha256:%x)", b.Name, sha256.Sum256(b.X509.Raw))
+	entries := aliases([]Certificate{a, c, b})
+	if entries[2].FriendlyName == b.Name || entries[2].FriendlyName == entries[1].FriendlyName {
+		t.Errorf("aliases that Java takes for one: %q, %q, %q", entries[0].FriendlyName, entries[1].FriendlyName, entries[2].FriendlyName)
 	}
 }
 
