@@ -2,6 +2,8 @@ package cli
 
 import (
 	"cmp"
+	"encoding/hex"
+	"maps"
 	"slices"
 	"time"
 
@@ -109,17 +111,28 @@ func (s *shown) about(i int) []bundle.Finding {
 
 // showJSON is what --json prints; docs/spec/bundle-json.md describes it.
 type showJSON struct {
-	Bundles      []bundleJSON `json:"bundles"`
-	At           time.Time    `json:"at"`
-	Certificates []shownJSON  `json:"certificates"`
+	Bundles      []bundleJSON      `json:"bundles"`
+	At           time.Time         `json:"at"`
+	Vendors      []shownVendorJSON `json:"vendors"`
+	Certificates []shownJSON       `json:"certificates"`
+}
+
+// shownVendorJSON counts the certificates of a vendor.
+type shownVendorJSON struct {
+	ID            string `json:"id"`
+	Name          string `json:"name"`
+	Roots         int    `json:"roots"`
+	Intermediates int    `json:"intermediates"`
 }
 
 // shownJSON is the --json form of a certificate in its place.
 type shownJSON struct {
 	memberJSON
-	SelfSigned bool          `json:"self_signed"`
-	Issuers    []issuerJSON  `json:"issuers"` // in these bundles, itself left out
-	Findings   []findingJSON `json:"findings"`
+	SubjectKeyID   string        `json:"subject_key_id,omitempty"`
+	AuthorityKeyID string        `json:"authority_key_id,omitempty"`
+	SelfSigned     bool          `json:"self_signed"`
+	Issuers        []issuerJSON  `json:"issuers"` // in these bundles, itself left out
+	Findings       []findingJSON `json:"findings"`
 }
 
 type issuerJSON struct {
@@ -140,7 +153,10 @@ func (a *app) printShownJSON(s *shown) error {
 		if !s.vendors.wants(m.Vendor) {
 			continue
 		}
-		one := shownJSON{memberJSON: s.texts[i], SelfSigned: s.graph.SelfSigned(i), Issuers: []issuerJSON{}, Findings: []findingJSON{}}
+		one := shownJSON{
+			memberJSON: s.texts[i], SubjectKeyID: hex.EncodeToString(m.X509.SubjectKeyId), AuthorityKeyID: hex.EncodeToString(m.X509.AuthorityKeyId),
+			SelfSigned: s.graph.SelfSigned(i), Issuers: []issuerJSON{}, Findings: []findingJSON{},
+		}
 		for _, l := range s.graph.Issuers(i) {
 			one.Issuers = append(one.Issuers, issuerJSON{s.texts[l.Issuer].SHA256, l.Normalised})
 		}
@@ -149,5 +165,31 @@ func (a *app) printShownJSON(s *shown) error {
 		}
 		all = append(all, one)
 	}
-	return a.printJSON(showJSON{bundlesJSON(s.bundles), s.at.UTC().Truncate(time.Second), all})
+	return a.printJSON(showJSON{bundlesJSON(s.bundles), s.at.UTC().Truncate(time.Second), s.vendorsJSON(), all})
+}
+
+// vendorsJSON are the vendors of what is shown, by their ids.
+func (s *shown) vendorsJSON() []shownVendorJSON {
+	counts := map[string]*shownVendorJSON{}
+	for _, m := range s.members {
+		if !s.vendors.wants(m.Vendor) {
+			continue
+		}
+		v := counts[m.Vendor]
+		if v == nil {
+			name, _ := bundle.VendorName(m.Vendor) // which every bundle's vendor has
+			v = &shownVendorJSON{ID: m.Vendor, Name: name}
+			counts[m.Vendor] = v
+		}
+		if m.Kind == bundle.Roots {
+			v.Roots++
+		} else {
+			v.Intermediates++
+		}
+	}
+	all := []shownVendorJSON{}
+	for _, id := range slices.Sorted(maps.Keys(counts)) {
+		all = append(all, *counts[id])
+	}
+	return all
 }
