@@ -122,6 +122,7 @@ func FuzzEK(f *testing.F) {
 	anchors := anchorsOf(f, root.cert)
 	leaf := certify(f, root, throwawayEK, ekTemplate(f), serial)
 	f.Add(leaf.Raw, root.cert.Raw)
+	f.Add(append(bytes.Clone(leaf.Raw[:len(leaf.Raw)-1]), leaf.Raw[len(leaf.Raw)-1]^1), root.cert.Raw) // another signature
 	f.Fuzz(func(t *testing.T, der, extra []byte) {
 		c, err := x509.ParseCertificate(der)
 		if err != nil {
@@ -131,7 +132,7 @@ func FuzzEK(f *testing.F) {
 		if err != nil {
 			other = nil
 		}
-		if _, err := anchors.VerifyEK(c, []*x509.Certificate{other}, ekTime); (err == nil) != bytes.Equal(c.RawTBSCertificate, leaf.RawTBSCertificate) {
+		if _, err := anchors.VerifyEK(c, []*x509.Certificate{other}, ekTime); (err == nil) != bytes.Equal(c.Raw, leaf.Raw) {
 			t.Errorf("%x: %v", der, err)
 		}
 	})

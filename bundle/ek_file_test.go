@@ -124,6 +124,7 @@ func FuzzEKFile(f *testing.F) {
 	leaf := certify(f, root, throwawayEK, ekTemplate(f), serial)
 	f.Add(leaf.Raw)
 	f.Add(append(bytes.Clone(leaf.Raw), 0, 0, 0))
+	f.Add(append(bytes.Clone(leaf.Raw[:len(leaf.Raw)-1]), leaf.Raw[len(leaf.Raw)-1]^1)) // another signature
 	f.Add(append(bytes.Clone(leaf.Raw), 0xff))
 	f.Add(pemFile(leaf, root.cert))
 	f.Add(pemFile(root.cert, leaf, leaf))
@@ -140,7 +141,7 @@ func FuzzEKFile(f *testing.F) {
 		}
 		for _, c := range file.EKs {
 			r := anchors.ReportEK(c, EKOptions{At: ekTime, Helpers: file.Helpers})
-			if ours := bytes.Equal(c.RawTBSCertificate, leaf.RawTBSCertificate); (r.Refused == nil) != ours {
+			if ours := bytes.Equal(c.Raw, leaf.Raw); (r.Refused == nil) != ours {
 				t.Errorf("%x: %v", data, r.Refused)
 			}
 			if _, err := anchors.VerifyEK(parsed(t, c.Raw), nil, ekTime); (err == nil) != (r.Refused == nil) {
