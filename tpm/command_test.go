@@ -74,7 +74,7 @@ func TestWedgedAtMakingRoom(t *testing.T) {
 			t.Parallel()
 			chip := tpmtest.Start(t)
 			d := chip.Open()
-			d.SetCommandLimit(300 * time.Millisecond)
+			d.SetCommandLimit(command, 300*time.Millisecond)
 			b := backendOver(t, d, filepath.Join(t.TempDir(), "keys"), nil)
 			var keys []key.Signer
 			for _, name := range []string{"a", "b", "c"} {

@@ -105,7 +105,7 @@ func TestKeysThatCannotBeSaved(t *testing.T) {
 func TestWedgedAtASavedKey(t *testing.T) {
 	chip := tpmtest.Start(t)
 	d := chip.Open()
-	d.SetCommandLimit(300 * time.Millisecond)
+	d.SetCommandLimit(tpm2.TPMCCContextLoad, 300*time.Millisecond)
 	b := backendOver(t, d, filepath.Join(t.TempDir(), "keys"), nil)
 	var keys []key.Signer
 	for _, name := range []string{"a", "b", "c"} {

@@ -7,10 +7,16 @@ import (
 	"github.com/google/go-tpm/tpm2"
 )
 
-// SetCommandLimit replaces the deadline of every command. Call it before the
-// device is used.
-func (d *Device) SetCommandLimit(limit time.Duration) {
-	d.chip.limit = func(tpm2.TPMCC) time.Duration { return limit }
+// SetCommandLimit replaces the deadline of one command, so that the others have all the
+// time that a busy machine takes. Call it before the device is used.
+func (d *Device) SetCommandLimit(of tpm2.TPMCC, limit time.Duration) {
+	usual := d.chip.limit
+	d.chip.limit = func(code tpm2.TPMCC) time.Duration {
+		if code == of {
+			return limit
+		}
+		return usual(code)
+	}
 }
 
 // SetReadyLimit replaces the time in which opening must be done, with the same

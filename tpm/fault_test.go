@@ -231,7 +231,7 @@ func TestWedgedTPM(t *testing.T) {
 	create(t, maker, "k", key.P256, nil)
 	closed(t, maker)
 	d := chip.Open()
-	d.SetCommandLimit(200 * time.Millisecond)
+	d.SetCommandLimit(tpm2.TPMCCSign, 500*time.Millisecond)
 	s := keytest.Only(t, backendOver(t, d, dir, nil))
 	mustSign(t, s)
 	chip.Commands()

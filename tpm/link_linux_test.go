@@ -34,7 +34,6 @@ func TestDeviceNode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.SetCommandLimit(2 * time.Second)
 	b := backendOver(t, d, filepath.Join(t.TempDir(), "keys"), nil)
 	defer closed(t, b)
 	s := create(t, b, "k", key.RSA2048, nil)
@@ -60,8 +59,8 @@ func TestDeviceNodeThatIsWedged(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	d.SetCommandLimit(50 * time.Millisecond)
-	chip.Inject(tpmtest.Fault{Kind: tpmtest.Wedge})
+	d.SetCommandLimit(tpm2.TPMCCGetCapability, 50*time.Millisecond)
+	chip.Inject(tpmtest.Fault{On: tpm2.TPMCCGetCapability, Kind: tpmtest.Wedge})
 	if _, err := d.Status(t.Context()); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("got %v, want a deadline", err)
 	}

@@ -149,7 +149,7 @@ func TestWedgeAtEachOperation(t *testing.T) {
 		t.Run(o.name, func(t *testing.T) {
 			t.Parallel()
 			w := newRobustWorld(t, o)
-			w.open().SetCommandLimit(time.Second)
+			w.open().SetCommandLimit(o.main, time.Second)
 			w.chip.Inject(tpmtest.Fault{On: o.main, Kind: tpmtest.Wedge})
 			err := o.do(w, t.Context())
 			if !errors.Is(err, os.ErrDeadlineExceeded) || !errors.Is(err, key.ErrNoDevice) || len(hint.Of(err)) == 0 {
