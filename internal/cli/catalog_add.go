@@ -55,6 +55,7 @@ match. Without any, a person at the terminal is asked to compare, and elsewhere
 --trust-first-download has to say that whatever the site serves today is taken for the
 vendor's.
 
+An anchor that another CA signed needs --exception not-self-signed, and --notes that say why.
 What is no CA certificate, or what a bundle may not hold, is refused, and so is a URL or
 certificate that the catalog has already. Name the catalog of the other kind with
 --other to have it compared, too; with --kind, that is the built-in one by default.`,
@@ -264,7 +265,8 @@ func knownIssuers(ctx context.Context, e bundle.Entry, cert *x509.Certificate, c
 // vetNew refuses what no bundle may hold and warns of the rest.
 func (a *app) vetNew(f catalogAddFlags, e bundle.Entry, cert *x509.Certificate) error {
 	selfIssued := string(cert.RawSubject) == string(cert.RawIssuer)
-	if f.kind == bundle.Roots && !selfIssued || f.kind == bundle.Intermediates && selfIssued {
+	declared := slices.Contains(e.Exceptions, "not-self-signed")
+	if f.kind == bundle.Roots && !selfIssued && !declared || f.kind == bundle.Intermediates && selfIssued {
 		a.notice(fmt.Sprintf("unusual for a list of %s: subject and issuer are%s the same", f.kind, map[bool]string{false: " not"}[selfIssued]))
 	}
 	var wrong []string
