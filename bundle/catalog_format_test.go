@@ -225,6 +225,19 @@ func TestDeleteEntry(t *testing.T) {
 	}
 }
 
+// TestWrittenCatalogMeansTheSame, or it is not written.
+func TestWrittenCatalogMeansTheSame(t *testing.T) {
+	data := []byte(pins(normal))
+	d, err := commented(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries := readCatalog(data).entries
+	entries[0].Notes = "other"
+	_, err = encodeCatalog(d, entries)
+	wantError(t, err, "would not mean the same")
+}
+
 // TestLargeCatalog: what is within the limits is read and written in bounded time and
 // memory.
 func TestLargeCatalog(t *testing.T) {
