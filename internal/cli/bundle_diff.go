@@ -80,6 +80,9 @@ func (a *app) readDiff(before, after string) (*bundleDiff, error) {
 	if was, is := kindsText(d.before), kindsText(d.after); was != is {
 		a.say("sealsmith: warning: %s holds %s, and %s %s", before, was, after, is)
 	}
+	if lastDate(d.before) > lastDate(d.after) {
+		a.say("sealsmith: warning: OLD is of %s, and NEW of %s: are they the wrong way round?", lastDate(d.before), lastDate(d.after))
+	}
 	members := bundle.Members(d.before...)
 	d.changes, err = bundle.Diff(members, bundle.Members(d.after...))
 	d.unchanged = len(members)
@@ -89,6 +92,15 @@ func (a *app) readDiff(before, after string) (*bundleDiff, error) {
 		}
 	}
 	return &d, err
+}
+
+// lastDate is the latest date of bundles.
+func lastDate(bundles []*bundle.Bundle) string {
+	last := ""
+	for _, b := range bundles {
+		last = max(last, b.Header().Date)
+	}
+	return last
 }
 
 func (a *app) printDiff(d *bundleDiff, markdown bool) error {
