@@ -31,7 +31,7 @@ func bodyDER(body []byte) ([]byte, error) {
 		return nil, errors.New("an HTML or XML page came")
 	}
 	text := strings.Join(strings.Fields(string(body)), "")
-	if der, err := base64.StdEncoding.Strict().DecodeString(text); err == nil && len(der) > 0 && der[0] == sequence {
+	if der, err := base64.StdEncoding.DecodeString(text); err == nil && len(der) > 0 && der[0] == sequence {
 		return exactDER(der)
 	}
 	return nil, fmt.Errorf("%d bytes came that are neither DER nor PEM", len(body))

@@ -58,6 +58,9 @@ func TestVet(t *testing.T) {
 		{"key-purpose", Warning, made(func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} }),
 			"has extended key usages, and the one of EK certificates is not among them"},
 		{"weak-key", Error, signedBy(t, template(1, "CA"), weakRSA), "RSA key of 1024 bits"},
+		{"weak-key", Error, changed(func(c *x509.Certificate) {
+			c.PublicKey = &rsa.PublicKey{N: new(big.Int).Lsh(big.NewInt(1), 2046), E: 65537}
+		}), "RSA key of 2047 bits"},
 		{"weak-key", Error, signedBy(t, template(1, "CA"), weakEC), "elliptic-curve key of 224 bits"},
 		{"weak-key", Error, changed(func(c *x509.Certificate) { c.PublicKey = nil }), "key of an unknown kind"},
 		{"weak-signature", Error, changed(func(c *x509.Certificate) { c.SignatureAlgorithm = x509.MD5WithRSA }), "signed with MD5-RSA"},
@@ -78,7 +81,10 @@ func TestVet(t *testing.T) {
 	for what, c := range map[string]*x509.Certificate{
 		"serial number of 20 bytes": changed(func(c *x509.Certificate) { c.SerialNumber = new(big.Int).Lsh(big.NewInt(1), 158) }),
 		"for EKs":                   made(func(c *x509.Certificate) { c.UnknownExtKeyUsage = []asn1.ObjectIdentifier{oidEKCertificate} }),
-		"no key usage":              made(func(c *x509.Certificate) { c.KeyUsage = 0 }),
+		"RSA key of 2048 bits": changed(func(c *x509.Certificate) {
+			c.PublicKey = &rsa.PublicKey{N: new(big.Int).Lsh(big.NewInt(1), 2047), E: 65537}
+		}),
+		"no key usage": made(func(c *x509.Certificate) { c.KeyUsage = 0 }),
 	} {
 		if findings := Vet([]Certificate{{"IFX", "CA", c}}, at); len(findings) != 0 {
 			t.Errorf("%s: %v", what, findings)
