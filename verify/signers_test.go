@@ -105,6 +105,14 @@ func TestPeople(t *testing.T) {
 	wants(t, "one person with two keys", err, TooFewSigners)
 	_, err = verifier("alice@example.com", "carol@example.com").Signers(2, message, []Signatures{one.named("a"), one.named("c")})
 	wants(t, "two people with one key", err, TooFewSigners)
+	// A key of several people may have been used by each of them.
+	for _, order := range [][]string{{"alice@example.com", "carol@example.com"}, {"carol@example.com", "alice@example.com"}} {
+		_, err = verifier(order...).Signers(2, message, alices)
+		wants(t, "one person with two keys, one of them also another's", err, TooFewSigners)
+		if _, err := verifier(append(order, "bob@example.com")...).Signers(2, message, people); err != nil {
+			t.Errorf("two people, one with another's key: %v", err)
+		}
+	}
 	counted, err := verifier("bob@example.com", "alice@example.com").Signers(2, message, people)
 	if err != nil || counted.Signers[0].Identity != "alice@example.com" || counted.Signers[2].Identity != "bob@example.com" {
 		t.Errorf("two people: %+v, %v", counted, err)
