@@ -153,7 +153,7 @@ func libraryAccepts(t *testing.T, cas []modelCA, leaf *x509.Certificate) error {
 // tries only one.
 func opensslAccepts(t *testing.T, chain []*x509.Certificate) error {
 	dir := t.TempDir()
-	args := []string{"verify", "-partial_chain", "-policy_check", "-attime", fmt.Sprint(ekTime.Unix())}
+	args := []string{"verify", "-partial_chain", "-policy_check", "-policy", "2.5.29.32.0", "-attime", fmt.Sprint(ekTime.Unix())}
 	last := len(chain) - 1
 	for _, file := range []struct {
 		option string
