@@ -41,7 +41,7 @@ func (c *crl) readExtensions() {
 			fallthrough
 		case e.Id.Equal(oidDeltaCRL), e.Critical:
 			c.unread = true
-			c.defect = fmt.Sprintf("has the extension %v: it is not a list of all that the CA revoked", e.Id)
+			c.defect = fmt.Sprintf("has the extension %.80v: it is not a list of all that the CA revoked", e.Id)
 		}
 	}
 }

@@ -53,7 +53,7 @@ func checkIssuer(n *node, below int) *EKError {
 		return refused
 	}
 	if oids := c.UnhandledCriticalExtensions; len(oids) > 0 {
-		return refuse(UnknownCriticalExtension, "%s has the critical extension %v", nameOf(c), oids[0])
+		return refuse(UnknownCriticalExtension, "%s has the critical extension %.80v", nameOf(c), oids[0])
 	}
 	if limitsNames(c) {
 		return refuse(ConstraintBroken, "%s limits the names of what it certifies, which is not checked", nameOf(c))

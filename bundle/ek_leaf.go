@@ -47,7 +47,7 @@ func checkLeaf(c *x509.Certificate) (*EKChain, *EKError) {
 	}
 	for _, oid := range c.UnhandledCriticalExtensions {
 		if !oid.Equal(oidSubjectAltName) { // which is parsed below
-			return nil, refuse(UnknownCriticalExtension, "%s has the critical extension %v", nameOf(c), oid)
+			return nil, refuse(UnknownCriticalExtension, "%s has the critical extension %.80v", nameOf(c), oid)
 		}
 	}
 	der, found := extension(c, oidSubjectAltName)

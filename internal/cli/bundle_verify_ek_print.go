@@ -150,8 +150,10 @@ func (a *app) printEKReport(j verifiedEKJSON, anchors *bundle.Anchors) {
 	if !j.Accepted {
 		row("because", j.Text)
 	}
-	row("CA bundle", anchors.Digest())
-	if !j.Accepted {
+	for digest := range strings.SplitSeq(anchors.Digest(), ", ") {
+		row("CA bundle", digest)
+	}
+	if !j.Accepted && j.Certificate != nil {
 		for _, u := range j.IssuerURLs {
 			row("issuer at", u)
 		}
