@@ -138,6 +138,7 @@ func TestParseIndexRefuses(t *testing.T) {
 		{"severity", `"warning"`, `"terrible"`, `severity "terrible"`},
 		{"text", "names its issuer", `names\u001b its issuer`, "finding name-mismatch: the unprintable character U+001B"},
 		{"parent of itself", `"parents": [` + "\n        \"" + root, `"parents": [` + "\n        \"" + child, "did not issue it"},
+		{"root's parent is itself", `"status": "current"`, `"status": "current", "parents": ["` + root + `"]`, "did not issue it"},
 		{"unknown parent", `"parents": [` + "\n        \"" + root, `"parents": [` + "\n        \"" + strings.Repeat("0", 64), "did not issue it"},
 		{"parent twice", `"parents": [` + "\n        \"" + root, `"parents": [` + "\n        \"" + root + "\",\n        \"" + root, "the parents are not sorted"},
 		{"no parents", `"parents": [` + "\n        \"" + root + "\"\n      ]", `"parents": []`, "want"},

@@ -274,7 +274,7 @@ func otherLine(got, want string) string {
 }
 
 func decodeCertificate(body string) (*x509.Certificate, error) {
-	der, err := base64.StdEncoding.Strict().DecodeString(body)
+	der, err := base64.StdEncoding.DecodeString(body)
 	if err != nil {
 		return nil, err
 	}

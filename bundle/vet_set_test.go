@@ -96,6 +96,7 @@ func TestVetBundles(t *testing.T) {
 	sameKey := newOwnKeyCA(t, 2, root, func(c *x509.Certificate) { c.SerialNumber.SetInt64(99) })
 	sameKey.Name = "CA 2 again"
 	selfIssued := newOwnKeyCA(t, 14, narrow, func(c *x509.Certificate) { c.Subject = narrow.X509.Subject })
+	again := newOwnKeyCA(t, 1, nil, func(c *x509.Certificate) { c.Subject.CommonName = "ca  1"; c.SerialNumber.SetInt64(98) })
 	short := newOwnKeyCA(t, 15, nil, func(c *x509.Certificate) { c.NotAfter = time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC) })
 
 	for _, c := range []struct {
@@ -122,6 +123,9 @@ func TestVetBundles(t *testing.T) {
 		{"self-issued ones do not count", []*ownKeyCA{root}, []*ownKeyCA{narrow, selfIssued}, nil},
 		{"name in another encoding", []*ownKeyCA{root}, []*ownKeyCA{odd}, []string{
 			`warning: IFX "CA 11": names its issuer IFX "CA 1" in another encoding: verifiers that compare bytes find no chain [name-mismatch]`}},
+		{"self-signed anew under its name in another encoding", []*ownKeyCA{root, again}, nil, []string{
+			`info: IFX "CA 1": has the same key as IFX "CA 1" [reused-key]`,
+			`info: IFX "CA 1": has the same key as IFX "CA 1" [reused-key]`}},
 		{"serial", []*ownKeyCA{root}, []*ownKeyCA{child, sameSerial}, []string{
 			`warning: IFX "CA 12": has the same issuer and serial number as IFX "CA 2" [reused-serial]`,
 			`warning: IFX "CA 2": has the same issuer and serial number as IFX "CA 12" [reused-serial]`}},
