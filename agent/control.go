@@ -78,7 +78,7 @@ func (s *Server) paced(h handler) handler {
 		if err := s.slowDown(r.Context(), c); err != nil {
 			return 0, nil, err
 		}
-		defer s.refusals.count(c.peer.PID)
+		s.refusals.count(c.peer.PID)
 		return h(w, r)
 	}
 }

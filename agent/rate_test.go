@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"golang.org/x/crypto/ssh"
+
 	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/key"
 )
@@ -97,6 +99,29 @@ func TestChangesSlowDown(t *testing.T) {
 			if took := time.Since(began); took < 80*time.Millisecond {
 				t.Errorf("five took %v", took)
 			}
+		})
+	}
+}
+
+// TestCountedAtOnce: what waits for its record counts already, so that a crowd of requests
+// is no way around the pace.
+func TestCountedAtOnce(t *testing.T) {
+	for name, message := range map[string][]byte{
+		"remove all":   {agentRemoveAll},
+		"add, refused": {agentAddIdentity, 0},
+		"sign, refused": append([]byte{agentSignRequest}, ssh.Marshal(signRequest{
+			Key: softKeys()[0].signer.PublicKey().Marshal(), Data: []byte("x"),
+		})...),
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := start(t, nil)
+			h.server.refusals = newRate(pace{0, time.Hour}, pace{})
+			h.server.config.Audit.mu.Lock()
+			defer h.server.config.Audit.mu.Unlock()
+			if err := writeFrame(h.dialRaw(), message); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "it counts", func() bool { return h.server.refusals.over(os.Getpid()) > 0 })
 		})
 	}
 }

@@ -286,6 +286,9 @@ func (s *Server) unlessEnded(ctx context.Context, err error) error {
 // error for the client, the only one that names the key: err, or that it could
 // not be recorded.
 func (s *Server) settle(j *signing, err error) error {
+	if err != nil {
+		s.refusals.count(j.Peer.PID) // now: hundreds may wait to be recorded
+	}
 	r := newRecord("sign", j.Socket, j.Peer)
 	r.end(err)
 	r.Key, r.Ref, r.Form, r.Namespace, r.Digest = j.Key.ID, j.Key.Ref.String(), j.Form, j.Namespace, j.Digest
@@ -293,7 +296,6 @@ func (s *Server) settle(j *signing, err error) error {
 	err = errors.Join(err, s.config.Audit.write(r))
 	log := s.config.Log.With(logx.Ref, r.Ref, logx.Purpose, r.Form, logx.Peer, j.Peer.PID)
 	if err != nil {
-		s.refusals.count(j.Peer.PID)
 		if hints := hint.Of(err); len(hints) > 0 {
 			log = log.With(logx.Hint, hints)
 		}

@@ -169,9 +169,8 @@ func (c *sshConn) handle(ctx context.Context, f frame) (answer []byte, err error
 	if err := c.slowDown(ctx, c.conn); err != nil {
 		return nil, err
 	}
-	err = c.change(ctx, f)
 	c.refusals.count(c.conn.peer.PID)
-	if err != nil {
+	if err := c.change(ctx, f); err != nil {
 		c.config.Log.Debug("request failed", logx.Peer, c.conn.peer.PID, "message", f.kind, logx.Err, err)
 		return []byte{agentFailure}, nil
 	}
