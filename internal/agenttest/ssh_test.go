@@ -129,8 +129,8 @@ func TestForwarding(t *testing.T) {
 			"first hop":                 {[]string{first}, verdict{true, false, false}},
 			"both hops":                 {[]string{first, first + ">" + second}, verdict{true, true, true}},
 			"pattern of users":          {[]string{"?" + user[1:] + "@" + first, first + ">" + user[:1] + "*@" + second}, verdict{true, true, true}},
-			"another user's first hop":  {[]string{"nobody@" + first}, verdict{}},
-			"another user's second hop": {[]string{first, first + ">nobody@" + second}, verdict{true, true, false}},
+			"another user's first hop":  {[]string{"not" + user + "@" + first}, verdict{}},
+			"another user's second hop": {[]string{first, first + ">not" + user + "@" + second}, verdict{true, true, false}},
 			"second server alone":       {[]string{second}, verdict{}},
 			"second hop alone":          {[]string{first + ">" + second}, verdict{}},
 		} {
