@@ -42,7 +42,8 @@ the first those of CAs, which help and are not trusted. --device takes the certi
 of this machine's TPM. One certificate is shown in full, several in a line each.
 
 An EK certificate is public: it does not show who has the TPM. See sealsmith key
-verify-attestation for that. Revocation is checked only where --crl gives a list.
+verify-attestation for that. Revocation is checked only where --crl gives a list of the
+issuer that is of the time in question; what is on a list of any time is refused.
 
 Exit status 3 means that a certificate was refused. The reasons, the findings and
 the JSON are described in docs/spec/ek.md.`,
