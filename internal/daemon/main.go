@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strings"
-	"sync"
 	"syscall"
 
 	sdnotify "github.com/coreos/go-systemd/v22/daemon"
@@ -168,16 +167,16 @@ func (d *Daemon) serve(ctx context.Context, f *flags, ready *os.File, m *manager
 	if err := d.restrict(log); err != nil {
 		return 0, err
 	}
-	// Nobody waits for the answer.
-	var learning sync.WaitGroup
-	defer learning.Wait()
-	learning.Go(func() {
-		if err := d.helper.Choose(ctx, false); err != nil {
+	// Nobody waits for the answer, not even of a helper that hangs while the agent ends.
+	go func() {
+		switch err := d.helper.Choose(ctx, false); {
+		case ctx.Err() != nil:
+		case err != nil:
 			log.Warn("who asks people is not known", logx.Err, err)
-			return
+		default:
+			log.Info("people are asked", "by", d.helper.Asks())
 		}
-		log.Info("people are asked", "by", d.helper.Asks())
-	})
+	}()
 	p := d.places
 	drop := make(chan os.Signal, 1)
 	signal.Notify(drop, syscall.SIGUSR1)
