@@ -185,6 +185,17 @@ func TestFileRefuses(t *testing.T) {
 			run(t, dir, "config", "core.repositoryformatversion", "1")
 			run(t, dir, "config", "extensions.refstorage", "cloud")
 		}, content, false, "git says: "},
+		{"what stands in for the commit", func(t *testing.T, dir string) {
+			old := run(t, dir, "rev-parse", "HEAD")
+			write(t, filepath.Join(dir, "sub", "list.yaml"), content+"x")
+			run(t, dir, "commit", "-q", "-a", "-m", "other")
+			other := run(t, dir, "rev-parse", "HEAD")
+			run(t, dir, "reset", "-q", "--hard", old)
+			run(t, dir, "replace", old, other)
+		}, content + "x", true, "not as it was committed"},
+		{"folder that looks like a repository", func(t *testing.T, dir string) {
+			run(t, dir, "init", "-q", "--bare", filepath.Join(dir, "sub"))
+		}, content, false, "bare"},
 		{"outside of GIT_DIR", func(t *testing.T, dir string) {
 			t.Setenv("GIT_DIR", filepath.Join(dir, ".git"))
 			t.Chdir(t.TempDir())
@@ -223,6 +234,25 @@ func TestCancelled(t *testing.T) {
 	cancel()
 	if _, err := File(ctx, filepath.Join(dir, "sub", "list.yaml"), []byte(content)); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestOddAnswers: git on PATH may be a script of the person's own.
+func TestOddAnswers(t *testing.T) {
+	dir := repository(t)
+	for script, want := range map[string]string{
+		"echo 0123":                     `git says that the commit is "0123"`,
+		"printf '\\033[2J' >&2; exit 1": `git says: "\x1b[2J"`,
+		"exit 1":                        `git says: "exit status 1"`,
+		"yes":                           "git says: ",
+	} {
+		path := t.TempDir()
+		write(t, filepath.Join(path, "git"), "#!/bin/sh\n"+script+"\n")
+		t.Setenv("PATH", path+string(os.PathListSeparator)+os.Getenv("PATH"))
+		m, err := File(t.Context(), filepath.Join(dir, "sub", "list.yaml"), []byte(content))
+		if err == nil || !strings.Contains(err.Error(), want) || errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s: got %+v, %v", script, m, err)
+		}
 	}
 }
 
