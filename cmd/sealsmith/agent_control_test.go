@@ -151,7 +151,8 @@ func TestReload(t *testing.T) {
 	for _, c := range []struct{ text, says string }{
 		{device + rule + "sometimes\n", `line 4: pin_cache "sometimes" is no time`},
 		{"tpm: /dev/tpm7\n", `the configuration was not changed: tpm: the device would be "/dev/tpm7"`},
-		{device + "pinentry: /bin/other\n", `pinentry: is "/bin/other" there`},
+		{device + "sandbox: off\n", `sandbox: is "off" there`},
+		{device + "agents: [/nonexistent]\n", "agents: others are there"},
 		{rule + "never\n", `tpm: the device would be "/dev/tpmrm0", and a running agent keeps its own, "swtpm:`},
 	} {
 		w.write("config.yaml", c.text)
@@ -160,9 +161,9 @@ func TestReload(t *testing.T) {
 			t.Errorf("a reload that was refused changed something: %+v", after)
 		}
 	}
-	w.write("config.yaml", device+rule+"never\n")
+	w.write("config.yaml", device+"pinentry: /bin/other\n"+rule+"never\n")
 	w.run("sealsmith", "agent", "reload")
-	if after := w.status(); len(after.PINs) != 0 || !after.Configuration.Loaded.After(before.Configuration.Loaded) {
+	if after := w.status(); len(after.PINs) != 0 || after.Asks != "/bin/other" || !after.Configuration.Loaded.After(before.Configuration.Loaded) {
 		t.Errorf("after the reload: %+v", after)
 	}
 	var ended *failure
