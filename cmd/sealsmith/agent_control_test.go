@@ -152,7 +152,7 @@ func TestReload(t *testing.T) {
 		{device + rule + "sometimes\n", `line 4: pin_cache "sometimes" is no time`},
 		{"tpm: /dev/tpm7\n", `the configuration was not changed: tpm: the device would be "/dev/tpm7"`},
 		{device + "sandbox: off\n", `sandbox: is "off" there`},
-		{device + "agents: [/nonexistent]\n", "agents: others are there"},
+		{device + "agents: [/nonexistent]\n", "agents: others are named there"},
 		{rule + "never\n", `tpm: the device would be "/dev/tpmrm0", and a running agent keeps its own, "swtpm:`},
 	} {
 		w.write("config.yaml", c.text)

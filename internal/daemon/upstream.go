@@ -33,7 +33,7 @@ func upstreams(c *config.Config, p *places) (all []agent.Upstream, err error) {
 	return all, nil
 }
 
-var errAgents = errors.New("agents: are others there, and a running agent keeps its own")
+var errAgents = errors.New("agents: others are named there, and a running agent keeps its own")
 
 // sameAgents says whether two configurations name the same agents.
 func sameAgents(a, b *config.Config) bool { return reflect.DeepEqual(a.Agents, b.Agents) }
