@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -114,7 +113,7 @@ func (a *app) readChecked(paths []string) ([]*checkedFile, error) {
 		if path == "-" && slices.Contains(paths[i+1:], "-") {
 			return nil, errStdinTwice
 		}
-		if info, err := os.Stat(path); err == nil && info.IsDir() && path != "-" {
+		if isBundleFolder(path) {
 			some, err := checkFolder(path)
 			if err != nil {
 				return nil, err
@@ -172,9 +171,7 @@ func vetChecked(f bundleCheckFlags, files []*checkedFile) ([]checkedFinding, err
 	o := bundle.VetOptions{At: f.at, Soon: time.Duration(f.soon), Exceptions: map[string][]string{}}
 	for _, file := range files {
 		if file.index != nil {
-			for _, c := range file.index.Certificates {
-				o.Exceptions[c.SHA256] = c.Exceptions
-			}
+			declared(o.Exceptions, file.index)
 		}
 		if file.bundle == nil {
 			continue

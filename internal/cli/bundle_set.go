@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,7 +22,7 @@ func (a *app) readBundles(paths ...string) ([]*bundle.Bundle, error) {
 		if path == "-" && slices.Contains(paths[i+1:], "-") {
 			return nil, errStdinTwice
 		}
-		if info, err := os.Stat(path); err == nil && info.IsDir() && path != "-" {
+		if isBundleFolder(path) {
 			both, err := readBundleFolder(path)
 			if err != nil {
 				return nil, err
@@ -62,6 +63,55 @@ func readBundleFolder(dir string) ([]*bundle.Bundle, error) {
 		all = append(all, b)
 	}
 	return all, nil
+}
+
+func isBundleFolder(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir() && path != "-"
+}
+
+// readExceptions returns the exceptions from rules, by the digest of the certificate,
+// that the indices of those paths declare that are folders. The bundles are those of
+// [app.readBundles]. A folder may have no index.
+func readExceptions(paths []string, bundles []*bundle.Bundle) (map[string][]string, error) {
+	all := map[string][]string{}
+	for _, path := range paths {
+		if !isBundleFolder(path) {
+			bundles = bundles[1:]
+			continue
+		}
+		n := len(bundle.Kinds())
+		index, err := readIndex(path, bundles[:n])
+		if err != nil {
+			return nil, err
+		}
+		declared(all, index)
+		bundles = bundles[n:]
+	}
+	return all, nil
+}
+
+// readIndex reads the index of a folder, which is empty if there is none.
+func readIndex(dir string, bundles []*bundle.Bundle) (*bundle.Index, error) {
+	path := filepath.Join(dir, bundle.IndexName)
+	data, err := readFile(path, limits.BundleIndex)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &bundle.Index{}, nil
+	} else if err != nil {
+		return nil, err
+	}
+	index, err := bundle.ParseIndex(data, bundles...)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return index, nil
+}
+
+// declared adds the exceptions of an index.
+func declared(exceptions map[string][]string, index *bundle.Index) {
+	for _, c := range index.Certificates {
+		exceptions[c.SHA256] = c.Exceptions
+	}
 }
 
 var errStdinTwice = usageError(errors.New("standard input can be read only once"))

@@ -74,6 +74,10 @@ func (a *app) readShown(f bundleShowFlags, paths []string) (*shown, error) {
 	if s.bundles, err = a.readBundles(paths...); err != nil {
 		return nil, err
 	}
+	exceptions, err := readExceptions(paths, s.bundles)
+	if err != nil {
+		return nil, err
+	}
 	kinds := bundle.Kinds()
 	slices.SortStableFunc(s.bundles, func(a, b *bundle.Bundle) int {
 		return cmp.Compare(slices.Index(kinds, a.Header().Kind), slices.Index(kinds, b.Header().Kind))
@@ -90,7 +94,7 @@ func (a *app) readShown(f bundleShowFlags, paths []string) (*shown, error) {
 	if s.graph, err = bundle.NewGraph(certs); err != nil {
 		return nil, err
 	}
-	findings, err := bundle.VetBundles(bundle.VetOptions{At: f.at, Soon: limits.BundleSoon}, s.bundles...)
+	findings, err := bundle.VetBundles(bundle.VetOptions{At: f.at, Soon: limits.BundleSoon, Exceptions: exceptions}, s.bundles...)
 	if err != nil {
 		return nil, err
 	}
