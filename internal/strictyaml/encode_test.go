@@ -126,7 +126,8 @@ func TestManyComments(t *testing.T) {
 			if lines := CommentLines(out); len(lines) != count {
 				t.Errorf("%d comments of %d", len(lines), count)
 			}
-			if allocated := (after.TotalAlloc - before.TotalAlloc) >> 20; allocated > 100 {
+			// It is 7 MB, 190 with the race detector; a copy of all for each would be 800.
+			if allocated := (after.TotalAlloc - before.TotalAlloc) >> 20; allocated > 400 {
 				t.Errorf("%d MB allocated", allocated)
 			}
 		})
