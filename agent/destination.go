@@ -6,12 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/crypto/ssh"
 
 	"github.com/sealsmith/sealsmith/internal/limits"
+	"github.com/sealsmith/sealsmith/internal/sshsig"
 	"github.com/sealsmith/sealsmith/internal/sshwire"
 )
 
@@ -139,30 +139,7 @@ func certifies(c *ssh.Certificate, host string, now time.Time) bool {
 	return c.CertType == ssh.HostCert && len(c.CriticalOptions) == 0 &&
 		c.Signature.Format != ssh.KeyAlgoRSA && // SHA-1
 		unix >= c.ValidAfter && unix < c.ValidBefore &&
-		slices.ContainsFunc(c.ValidPrincipals, func(pattern string) bool { return matchPattern(pattern, host) })
-}
-
-// matchPattern matches text with a pattern in which * is any text and ? any octet
-// (ssh_config(5), PATTERNS).
-func matchPattern(pattern, text string) bool {
-	star, mark := -1, 0 // the last *, and where its text ends
-	p, t := 0, 0
-	for t < len(text) {
-		switch {
-		case p < len(pattern) && pattern[p] == '*':
-			star, mark = p, t
-			p++
-		case p < len(pattern) && (pattern[p] == '?' || pattern[p] == text[t]):
-			p++
-			t++
-		case star >= 0:
-			mark++
-			p, t = star+1, mark
-		default:
-			return false
-		}
-	}
-	return strings.Trim(pattern[p:], "*") == ""
+		slices.ContainsFunc(c.ValidPrincipals, func(pattern string) bool { return sshsig.MatchPattern(pattern, host) })
 }
 
 // session is what a connection of the SSH socket was bound to.
@@ -196,7 +173,7 @@ func (d destinations) permits(s session, user *string) (host string, ok bool) {
 		cert := certificateOf(b.hostKey)
 		found := slices.IndexFunc(d, func(one destination) bool {
 			return one.isFrom(from, fromCert) && one.to.matches(b.hostKey, cert) &&
-				(!last || user == nil || one.to.user == "" || matchPattern(one.to.user, *user))
+				(!last || user == nil || one.to.user == "" || sshsig.MatchPattern(one.to.user, *user))
 		})
 		if found < 0 {
 			return "", false

@@ -54,7 +54,7 @@ func (f akFile) asidePath(o *object) string { return fmt.Sprintf("%s.%x.old", f.
 // read returns the attestation key and the content of its file; nil: there is none
 // yet.
 func (f akFile) read() (*object, []byte, error) {
-	data, err := readOwn(f.path(), limits.TPMKeyFile)
+	data, err := xdg.ReadOwnFile(f.path(), limits.TPMKeyFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, nil
 	}

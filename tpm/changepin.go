@@ -14,6 +14,7 @@ import (
 	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/internal/logx"
+	"github.com/sealsmith/sealsmith/internal/xdg"
 	"github.com/sealsmith/sealsmith/key"
 )
 
@@ -66,7 +67,7 @@ func (b *Backend) readPINChange(r key.Ref, c key.PINChange) (*pinChange, error) 
 	if at, err := os.Lstat(path); err != nil || !at.Mode().IsRegular() {
 		return nil, hint.Wrap(fmt.Errorf("%s is a link: %w", path, key.ErrUnsupported), "put the key file itself there")
 	}
-	data, err := readOwn(path, limits.TPMKeyFile)
+	data, err := xdg.ReadOwnFile(path, limits.TPMKeyFile)
 	if err != nil {
 		return nil, err
 	}

@@ -113,7 +113,7 @@ var errChanged = hint.Wrap(errors.New("the key file was changed meanwhile"), "tr
 func (f *folder) replace(ctx context.Context, name string, old, changed []byte) error {
 	path := filepath.Join(f.dir, name+keySuffix)
 	return f.change(ctx, func() error {
-		now, err := readOwn(path, limits.TPMKeyFile)
+		now, err := xdg.ReadOwnFile(path, limits.TPMKeyFile)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			return fmt.Errorf("deleted meanwhile: %w", key.ErrNotFound)

@@ -37,7 +37,7 @@ func (p pinFile) path() string { return filepath.Join(p.dir, "tpm.json") }
 // read returns the Name pinned for the device; nil means none, and then all is
 // what there is about other devices.
 func (p pinFile) read() (name []byte, all map[string]devicePin, err error) {
-	data, err := readOwn(p.path(), limits.TPMPins)
+	data, err := xdg.ReadOwnFile(p.path(), limits.TPMPins)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, map[string]devicePin{}, nil
 	}

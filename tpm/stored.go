@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -63,7 +62,7 @@ func (k *storedKey) read(base string) error {
 	if !key.ValidName(k.info.Ref.Name) {
 		return errNoName
 	}
-	data, err := readOwn(base+keySuffix, limits.TPMKeyFile)
+	data, err := xdg.ReadOwnFile(base+keySuffix, limits.TPMKeyFile)
 	if err != nil {
 		return err
 	}
@@ -76,7 +75,7 @@ func (k *storedKey) read(base string) error {
 	}
 	k.info.Comment = comment(base+publicSuffix, k.info.Ref.Name)
 	k.info.Certificate = certificate(base+certificateSuffix, k.info.Public)
-	data, err = readOwn(base+recordSuffix, limits.TPMSideFile)
+	data, err = xdg.ReadOwnFile(base+recordSuffix, limits.TPMSideFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // made elsewhere
 	}
@@ -163,7 +162,7 @@ func (k *storedKey) addRecord(data []byte) error {
 // comment reads the comment of an OpenSSH public key file. It decides nothing,
 // so a bad one is replaced by the key's name.
 func comment(path, name string) string {
-	data, err := readOwn(path, limits.TPMSideFile)
+	data, err := xdg.ReadOwnFile(path, limits.TPMSideFile)
 	if err != nil {
 		return name
 	}
@@ -181,7 +180,7 @@ func comment(path, name string) string {
 // certificate reads the OpenSSH certificate of a key. It decides nothing here, so a
 // file that is none, or for another key, is passed over.
 func certificate(path string, pub crypto.PublicKey) string {
-	data, err := readOwn(path, limits.TPMCertificateFile)
+	data, err := xdg.ReadOwnFile(path, limits.TPMCertificateFile)
 	if err != nil {
 		return ""
 	}
@@ -193,24 +192,6 @@ func certificate(path string, pub crypto.PublicKey) string {
 		return ""
 	}
 	return string(blob)
-}
-
-// readOwn reads a file that only we, or root, can have written. It fails if the
-// file has more than limit bytes.
-func readOwn(path string, limit int) ([]byte, error) {
-	if err := xdg.OwnFile(path); err != nil {
-		return nil, err
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, int64(limit)+1))
-	if err == nil && len(data) > limit {
-		err = fmt.Errorf("%s has more than %d bytes", path, limit)
-	}
-	return data, err
 }
 
 // decodeJSON decodes exactly one object without unknown fields. A null, which

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -113,20 +112,9 @@ func Load(path string) (*Config, error) {
 }
 
 func read(path string) (*Config, error) {
-	if err := xdg.OwnFile(path); err != nil {
-		return nil, fmt.Errorf("configuration: %w", err)
-	}
-	f, err := os.Open(path)
+	data, err := xdg.ReadOwnFile(path, limits.ConfigFile)
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, limits.ConfigFile+1))
-	if err != nil {
-		return nil, fmt.Errorf("configuration %s: %w", path, err)
-	}
-	if len(data) > limits.ConfigFile {
-		return nil, fmt.Errorf("configuration %s is longer than %d bytes", path, limits.ConfigFile)
 	}
 	c, err := Parse(data)
 	if err != nil {

@@ -117,7 +117,7 @@ func TestLoad(t *testing.T) {
 	if err := os.WriteFile(missing, make([]byte, 1<<20+1), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if c, err := Load(missing); err == nil || !strings.Contains(err.Error(), "longer than") {
+	if c, err := Load(missing); err == nil || !strings.Contains(err.Error(), "has more than 1048576 bytes") {
 		t.Errorf("a huge file: %+v, %v", c, err)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -206,24 +205,12 @@ func decode(data []byte) ([]Mark, error) {
 
 // read reads the file; one that does not exist remembers nothing.
 func read(path string) ([]Mark, error) {
-	err := xdg.OwnFile(path)
+	data, err := xdg.ReadOwnFile(path, limits.SeenFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, limits.SeenFile+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(data) > limits.SeenFile {
-		return nil, fmt.Errorf("%s has more than %d bytes", path, limits.SeenFile)
 	}
 	all, err := decode(data)
 	if err != nil {

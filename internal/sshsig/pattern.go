@@ -27,7 +27,7 @@ func matchList(list, s string) bool {
 	matched := false
 	for pattern := range strings.SplitSeq(list, ",") {
 		pattern, negated := strings.CutPrefix(pattern, "!")
-		if !match(pattern, s) {
+		if !MatchPattern(pattern, s) {
 			continue
 		}
 		if negated {
@@ -38,9 +38,10 @@ func matchList(list, s string) bool {
 	return matched
 }
 
-// match matches * against any text and ? against any one byte. It needs time
-// proportional to the product of the lengths at most.
-func match(pattern, s string) bool {
+// MatchPattern matches a text with one pattern (ssh_config(5), PATTERNS): * is any
+// text and ? any one byte. It needs time proportional to the product of the lengths
+// at most.
+func MatchPattern(pattern, s string) bool {
 	star, from := -1, 0
 	p, i := 0, 0
 	for i < len(s) {

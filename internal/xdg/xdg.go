@@ -3,6 +3,7 @@ package xdg
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -109,4 +110,22 @@ func OwnFile(path string) error {
 			"run: chmod go-w "+path)
 	}
 	return nil
+}
+
+// ReadOwnFile reads a file that [OwnFile] has nothing against and that has limit bytes
+// at most.
+func ReadOwnFile(path string, limit int) ([]byte, error) {
+	if err := OwnFile(path); err != nil {
+		return nil, err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, int64(limit)+1))
+	if err == nil && len(data) > limit {
+		err = fmt.Errorf("%s has more than %d bytes", path, limit)
+	}
+	return data, err
 }
