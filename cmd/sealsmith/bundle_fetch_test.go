@@ -252,7 +252,7 @@ func TestBundleFetch(t *testing.T) {
 	}
 
 	stdout, stderr = w.ends(3, append(watch, "--within=60d", "--json")...)
-	has(stderr, "serving other bytes than are pinned: 1 of 3 URLs; expired or soon to expire: 3 of 3 certificates; not to be checked: 1 of 3 URLs")
+	has(stderr, "serving other bytes than are pinned: 1 of 3 URLs; expired or soon to expire: 3 of 3 certificates; could not be checked: 1 of 3 URLs")
 	var watched struct {
 		WithinDays      int `json:"within_days"`
 		Changed, Failed []struct{ URL, Reason string }

@@ -203,7 +203,7 @@ func (w *watch) err() error {
 	}{
 		{len(w.changed), "serving other bytes than are pinned: %d of %d URLs", exitRefused},
 		{len(w.expiring), "expired or soon to expire: %d of %d certificates", exitStale},
-		{len(w.failed), "not to be checked: %d of %d URLs", exitFailed},
+		{len(w.failed), "could not be checked: %d of %d URLs", exitFailed},
 	} {
 		if part.n == 0 {
 			continue

@@ -31,7 +31,7 @@ func (f *caBundle) anchors() (*bundle.Anchors, error) {
 	for i, path := range f.files {
 		var err error
 		if files[i], err = readFile(path, limits.BundleFile); err != nil {
-			return nil, err
+			return nil, hint.Wrap(err, "name the PEM files themselves, not their folder: --ca-bundle roots.pem,intermediates.pem")
 		}
 	}
 	anchors, err := bundle.ParseAnchors(files...)

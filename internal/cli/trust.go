@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -62,7 +63,9 @@ func (f *trustFlags) trust(dir string) (*verify.Trust, error) {
 		files := make([][]byte, len(f.keys))
 		for i, path := range f.keys {
 			var err error
-			if files[i], err = readTrust(dir, path); err != nil {
+			if files[i], err = readTrust(dir, path); errors.Is(err, fs.ErrNotExist) {
+				return nil, hint.Wrap(err, "name the file of a public key; to make one of your own key: sealsmith key pubkey NAME > FILE")
+			} else if err != nil {
 				return nil, err
 			}
 			if _, err := verify.ParseKeys(files[i]); err != nil {
