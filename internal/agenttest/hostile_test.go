@@ -155,15 +155,14 @@ func (h *hardened) unharmed() {
 	}
 }
 
-// TestCrowd serves 200 clients who come at once.
-func TestCrowd(t *testing.T) {
-	t.Parallel()
-	h := newHardened(t)
+// crowd has 200 clients come at once.
+func (h *hardened) crowd() {
+	h.t.Helper()
 	var crowd sync.WaitGroup
 	for range 200 {
 		crowd.Go(func() {
 			if err := h.use(); err != nil {
-				t.Error(err)
+				h.t.Error(err)
 			}
 		})
 	}
@@ -171,20 +170,16 @@ func TestCrowd(t *testing.T) {
 	h.unharmed()
 }
 
+// TestCrowd serves 200 clients who come at once.
+func TestCrowd(t *testing.T) {
+	t.Parallel()
+	newHardened(t).crowd()
+}
+
 // TestCrowdWithFewDescriptors does so where an agent may not have 200 open.
 func TestCrowdWithFewDescriptors(t *testing.T) {
 	t.Parallel()
-	h := newHardenedWithin(t, "ulimit -n 64")
-	var crowd sync.WaitGroup
-	for range 200 {
-		crowd.Go(func() {
-			if err := h.use(); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	crowd.Wait()
-	h.unharmed()
+	newHardenedWithin(t, "ulimit -n 64").crowd()
 }
 
 // TestDeaf has clients who ask and do not read the answers.
