@@ -35,8 +35,10 @@ type AuditCheck struct {
 	// Unchained counts records from before there was a chain: nothing is known
 	// of them.
 	Unchained int `json:"unchained,omitempty"`
-	// Torn are lines that are no records: a full disk or a crash cut them.
-	Torn []AuditLine `json:"torn,omitempty"`
+	// Torn are the first lines that are no records: a full disk or a crash cut
+	// them. MoreTorn counts those behind them.
+	Torn     []AuditLine `json:"torn,omitempty"`
+	MoreTorn int         `json:"more_torn,omitempty"`
 }
 
 // AuditLine is a place in an audit log.
@@ -189,6 +191,9 @@ func (c *checker) line(at AuditLine, line []byte) error {
 	digest, before := digestOf(line), c.prev
 	c.prev = digest
 	switch {
+	case !ok && len(c.found.Torn) == limits.AuditTorn:
+		c.found.MoreTorn++
+		return nil
 	case !ok:
 		c.found.Torn = append(c.found.Torn, at)
 		return nil

@@ -99,6 +99,19 @@ func TestAuditVectors(t *testing.T) {
 	}
 }
 
+// TestAuditCheckNoLog has the check read what was never an audit log: it must not have
+// a line to say, or to keep, for each line of that.
+func TestAuditCheckNoLog(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.jsonl")
+	if err := os.WriteFile(path, []byte(strings.Repeat("x\n", limits.AuditTorn+5)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, err := CheckAuditLog(path, false, "")
+	if err != nil || len(got.Torn) != limits.AuditTorn || got.MoreTorn != 5 {
+		t.Errorf("got %d torn lines and %d more, %v", len(got.Torn), got.MoreTorn, err)
+	}
+}
+
 // TestAuditCheckLimits: what is no log of ours is an error, and takes no memory.
 func TestAuditCheckLimits(t *testing.T) {
 	dir := t.TempDir()

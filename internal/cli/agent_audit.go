@@ -77,6 +77,9 @@ func (a *app) printAudit(c agent.AuditCheck) error {
 	for _, torn := range c.Torn {
 		a.say("sealsmith: warning: %s, line %d is no record: a full disk or a crash cut it", torn.File, torn.Line)
 	}
+	if c.MoreTorn > 0 {
+		a.say("sealsmith: warning: and %s more of that kind", plural(c.MoreTorn, "line"))
+	}
 	switch {
 	case c.KeptHead > 0:
 		a.say("up to record %d, which has the head that you kept, nothing was changed or cut off", c.KeptHead)

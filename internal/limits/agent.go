@@ -195,6 +195,9 @@ const (
 	// AuditTail is how far back the last record is looked for, and the longest
 	// line: ten times the longest of ours.
 	AuditTail = 256 << 10
+	// AuditTorn is how many lines that are no records a check names: what a
+	// person reads. A file that is no log has millions.
+	AuditTorn = 20
 	// AuditPrincipals is how much of a certificate's principals is recorded:
 	// more than a person was shown.
 	AuditPrincipals = 4 << 10
