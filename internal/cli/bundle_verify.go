@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sealsmith/sealsmith/bundle"
+	"github.com/sealsmith/sealsmith/internal/hint"
 	"github.com/sealsmith/sealsmith/internal/limits"
 	"github.com/sealsmith/sealsmith/verify"
 )
@@ -110,7 +111,12 @@ func (a *app) verifyRelease(dir string, policy verify.Policy, f bundleVerifyFlag
 	if err != nil {
 		return err
 	}
-	counted, err := verifier.Signers(f.threshold, sums, folder.signatures())
+	signatures := folder.signatures()
+	if len(signatures) == 0 {
+		return hint.Wrap(refused(verify.NoSignature, "there is no %s%s and no other signature", bundle.SumsName, sshsigEnding),
+			"get the whole release; one of your own is signed with: sealsmith bundle sign DIR --key KEY")
+	}
+	counted, err := verifier.Signers(f.threshold, sums, signatures)
 	if err != nil {
 		return err
 	}
@@ -147,9 +153,6 @@ func (r *releaseFolder) signatures() []verify.Signatures {
 		} else {
 			by[who].Sigstore = data
 		}
-	}
-	if len(names) == 0 {
-		return []verify.Signatures{{Name: bundle.SumsName}} // to be told what is missing
 	}
 	slices.Sort(names)
 	var all []verify.Signatures

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -90,6 +91,9 @@ func readAll(f io.Reader, name string, limit int64) ([]byte, error) {
 		}
 	}
 	if _, err := data.ReadFrom(io.LimitReader(f, limit+1)); err != nil {
+		if failed, ok := errors.AsType[*fs.PathError](err); ok {
+			err = failed.Err // without the name, again
+		}
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
 	if int64(data.Len()) > limit {

@@ -79,7 +79,11 @@ func (f *trustFlags) trust(dir string) (*verify.Trust, error) {
 		if err != nil {
 			return nil, err
 		}
-		return verify.ParseAllowedSigners(data, f.identities...)
+		trust, err := verify.ParseAllowedSigners(data, f.identities...)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", f.allowedSigners, err)
+		}
+		return trust, nil
 	}
 	return nil, hint.Wrap(usageError(errors.New("nothing says whose signature is wanted")),
 		"give --"+f.keyFlag+" FILE, or --allowed-signers FILE with --identity WHO")
