@@ -62,6 +62,10 @@ func CheckAuditLog(path string, older bool, head string) (AuditCheck, error) {
 			return AuditCheck{}, err
 		}
 	}
+	// One line may be the first record, which a full disk cut.
+	if f := c.found; f.Last == 0 && f.Unchained == 0 && len(f.Torn) > 1 {
+		return AuditCheck{}, fmt.Errorf("%w: none of the %d lines of %s is a record", ErrAuditBroken, len(f.Torn)+f.MoreTorn, path)
+	}
 	if head != "" && c.found.KeptHead == 0 {
 		return AuditCheck{}, fmt.Errorf("%w: no record of %s has the head %.64s", ErrAuditBroken, path, head)
 	}

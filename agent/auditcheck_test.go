@@ -103,12 +103,22 @@ func TestAuditVectors(t *testing.T) {
 // a line to say, or to keep, for each line of that.
 func TestAuditCheckNoLog(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
-	if err := os.WriteFile(path, []byte(strings.Repeat("x\n", limits.AuditTorn+5)), 0o600); err != nil {
-		t.Fatal(err)
+	check := func(lines string) (AuditCheck, error) {
+		if err := os.WriteFile(path, []byte(lines), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return CheckAuditLog(path, false, "")
 	}
-	got, err := CheckAuditLog(path, false, "")
-	if err != nil || len(got.Torn) != limits.AuditTorn || got.MoreTorn != 5 {
-		t.Errorf("got %d torn lines and %d more, %v", len(got.Torn), got.MoreTorn, err)
+	noise := strings.Repeat("x\n", limits.AuditTorn+5)
+	if got, err := check(noise); !errors.Is(err, ErrAuditBroken) {
+		t.Errorf("of no log: %+v, %v", got, err)
+	}
+	got, err := check(noise + `{"time":"2026-01-01T00:00:00Z"}` + "\n")
+	if err != nil || got.Unchained != 1 || len(got.Torn) != limits.AuditTorn || got.MoreTorn != 5 {
+		t.Errorf("got %d torn lines, %d more and %d old records, %v", len(got.Torn), got.MoreTorn, got.Unchained, err)
+	}
+	if got, err := check("x\n"); err != nil || len(got.Torn) != 1 {
+		t.Errorf("of a first record that was cut: %+v, %v", got, err)
 	}
 }
 
