@@ -107,7 +107,22 @@ func (f *bundleExportFlags) check(args []string) error {
 	case f.hasPasswordFD && f.passwordFD == 0 && slices.Contains(args, "-"):
 		return usageError(errors.New("standard input cannot be both the bundle and the password"))
 	}
+	for _, path := range args {
+		if sameFile(path, f.output) {
+			return usageError(fmt.Errorf("--output %.200q is what is to be exported", f.output))
+		}
+	}
 	return f.vendors.check()
+}
+
+// sameFile says whether both are there and the same, by whatever name.
+func sameFile(a, b string) bool {
+	one, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	other, err := os.Stat(b)
+	return err == nil && os.SameFile(one, other)
 }
 
 func (a *app) runBundleExport(f bundleExportFlags, args []string) error {
